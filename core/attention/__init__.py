@@ -1,0 +1,1 @@
+"""Attention blocks, one idea per file, needing torch alone."""

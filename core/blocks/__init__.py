@@ -1,0 +1,1 @@
+"""Building blocks around attention, needing torch alone."""

@@ -1,0 +1,26 @@
+"""Feed-forward units that follow a token mixer."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GatedDepthwiseFeedForward(nn.Module):
+    """Gated feed-forward unit with a depth-wise 3x3 convolution (Zamir et al. 2022, Restormer, sec. 3.2; no biases).
+
+    Args:
+        dim: channels in and out.
+        expansion: width of each of the two halves, as a multiple of `dim`.
+    Shape: (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(self, dim: int, expansion: float = 2.0) -> None:
+        super().__init__()
+        hidden = int(dim * expansion)
+        self.project_in = nn.Conv2d(dim, 2 * hidden, 1, bias=False)
+        self.depthwise = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=False)
+        self.project_out = nn.Conv2d(hidden, dim, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the unit's output; the residual is the caller's."""
+        content, gate = self.depthwise(self.project_in(x)).chunk(2, dim=1)
+        return self.project_out(F.gelu(content) * gate)

@@ -1,0 +1,1 @@
+"""Operations worth a fast form of their own: one folder each, needing torch alone."""
