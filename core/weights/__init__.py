@@ -1,0 +1,1 @@
+"""Weights: the card that travels with them, and files read and written safely."""
