@@ -1,0 +1,53 @@
+"""How sure a mean over cases is: the bootstrap."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over cases and its confidence interval, in the metric's units.
+
+    Attributes:
+        mean: mean over the cases that have a value; not-a-number without any.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        count: cases that have a value.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        """Return for example `31.42 [30.10, 32.65], n = 14`."""
+        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}], n = {self.count}"
+
+
+def bootstrap_mean(values: Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Return the mean over cases with its percentile bootstrap interval (Efron 1979).
+
+    Args:
+        values: one number per case (image, patient, slide, scene: what was sampled independently). Not-a-number means
+            that the metric has no value there and is left out; infinities stay.
+        confidence: share of resampled means inside the interval.
+        resamples: how many times as many cases are drawn with replacement.
+        seed: of the draws; the same values and seed give the same interval.
+
+    Raises:
+        ValueError: the confidence is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"the confidence must lie between 0 and 1, not be {confidence}")
+    cases = torch.tensor(list(values), dtype=torch.float64)
+    cases = cases[~cases.isnan()]
+    if not len(cases):
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    draws = torch.randint(len(cases), (resamples, len(cases)), generator=torch.Generator().manual_seed(seed))
+    tail = (1 - confidence) / 2
+    # The nearest resampled mean: interpolating between infinities would give not-a-number.
+    ends = cases[draws].mean(dim=1).quantile(torch.tensor([tail, 1 - tail]).double(), interpolation="nearest")
+    return Interval(cases.mean().item(), *ends.tolist(), len(cases))
