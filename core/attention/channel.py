@@ -47,7 +47,7 @@ class ChannelAttention(nn.Module):
         """(N, 3C, H, W) -> (N, C, H, W), averaged over the windows that hold a pixel."""
         rows = window_indices(qkv.shape[-2], window, qkv)
         columns = window_indices(qkv.shape[-1], window, qkv)
-        windows = qkv[:, :, rows][..., columns].permute(0, 2, 4, 1, 3, 5)
+        windows = qkv[:, :, rows][:, :, :, :, columns].permute(0, 2, 4, 1, 3, 5)
         mixed = self._mix(windows).permute(0, 3, 1, 4, 2, 5)
         return merge_windows(mixed, rows, columns, qkv.shape[-2], qkv.shape[-1])
 
