@@ -7,6 +7,7 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
@@ -254,7 +255,7 @@ def _as_option(place: str, parser: ArgumentParser) -> str:
 
 
 def _origin(fault: _Fault, arguments: Sequence[str]) -> str:
-    """Name the config file that holds the faulty word, as "file: "; "" where the command line itself or none holds it."""
+    """Name the config file that holds the faulty word, as "file: "; "" where the command line itself holds it."""
     if re.search(_COMMAND_LINE, fault.text):
         return ""
     files = [path for path in map(Path, config_files(arguments)) if path.is_file()]
@@ -269,7 +270,7 @@ def _origin(fault: _Fault, arguments: Sequence[str]) -> str:
 
 def config_files(arguments: Sequence[str]) -> list[str]:
     """The values of --config (or -c) on a command line, in order."""
-    following = [value for option, value in zip(arguments, arguments[1:], strict=False) if option in ("--config", "-c")]
+    following = [value for option, value in pairwise(arguments) if option in ("--config", "-c")]
     return following + [each.removeprefix("--config=") for each in arguments if each.startswith("--config=")]
 
 

@@ -1,0 +1,1 @@
+"""Super-resolution: photographs made two, three or four times larger."""

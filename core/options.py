@@ -1,0 +1,115 @@
+"""Plain functions as commands: their signature gives the options, their docstring the help."""
+
+import inspect
+import types
+from argparse import ArgumentError, HelpFormatter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from docstring_parser import DocstringStyle, parse
+from jsonargparse import ActionYesNo, ArgumentParser
+
+from .errors import UserError
+from .messages import explain
+
+GROUPS = {
+    "files": ("input", "output", "weights", "overwrite"),
+    "machine": ("device", "precision", "tile", "overlap", "workers"),
+    "reporting": ("quiet",),
+}
+"""Where the options that every app shares stand in the help; all others stand under "options"."""
+
+
+def call(function: Callable[..., Any], arguments: Sequence[str], program: str) -> Any:
+    """Call a function with options from a command line.
+
+    A parameter `name: type` becomes the option `--name` (`-` and `_` are the same in it), a list takes several values,
+    a bool none; what has no default must be given.
+
+    Args:
+        function: every parameter annotated, and described under "Args:" in a Google-style docstring. A section
+            "Example:" is shown at the end of the help.
+        arguments: the words after the command.
+        program: the command as it was typed, for the help.
+
+    Raises:
+        UserError: an option is unknown, missing or has a wrong value.
+    """
+    parser = parser_of(function, program)
+    arguments = [_underscored(each) for each in arguments]
+    try:
+        values = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise UserError(explain(error, parser, arguments)) from None
+    return function(**vars(values))
+
+
+def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
+    """Return the parser of a function's options."""
+    text = parse(inspect.getdoc(function) or "", DocstringStyle.GOOGLE)
+    about = {each.arg_name: " ".join((each.description or "").split()) for each in text.params}
+    parser = ArgumentParser(
+        prog=program,
+        description=text.short_description,
+        epilog="\n".join(f"example:\n  {each.description}" for each in text.examples),
+        exit_on_error=False,
+        allow_abbrev=False,
+        formatter_class=_Help,
+    )
+    groups = {name: title for title, names in GROUPS.items() for name in names}
+    made: dict[str, Any] = {}
+    hints = get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        title = groups.get(name, "options")
+        if title not in made:
+            made[title] = parser.add_argument_group(title)
+        made[title].add_argument(f"--{name}", **_option(hints[name], parameter.default, about.get(name, "")))
+    return parser
+
+
+class _Help(HelpFormatter):
+    """Keep the line breaks of the example; give the options a wider column."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        super().__init__(prog, max_help_position=30, **settings)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+def _option(hint: Any, default: Any, text: str) -> dict[str, Any]:
+    """Return the arguments of `add_argument` for a parameter of this type and default."""
+    required = default is inspect.Parameter.empty
+    if hint is bool and default is False:
+        return {"action": "store_true", "help": _escaped(text)}
+    option: dict[str, Any] = {"type": hint, "required": required, "metavar": _metavar(hint)}
+    if hint is bool:
+        option = {"action": ActionYesNo(no_prefix="no_"), "required": required}
+    elif get_origin(hint) is list:
+        item = get_args(hint)[0]
+        option |= {"type": item, "nargs": "+", "action": "extend", "metavar": _metavar(item)}
+    if not required:
+        option["default"] = default
+    if not required and default is not None:
+        text += f" (default: {default})"
+    return option | {"help": _escaped(text)}
+
+
+def _metavar(hint: Any) -> str:
+    """Return how a value of this type is written in the help, such as "auto|N"."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return "|".join(_metavar(each) for each in get_args(hint) if each is not types.NoneType)
+    if get_origin(hint) is Literal:
+        return "|".join(str(each) for each in get_args(hint))
+    return {Path: "PATH", int: "N", float: "X", str: "NAME"}.get(hint, "VALUE")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _underscored(argument: str) -> str:
+    """Write `--no-tta=x-y` as `--no_tta=x-y`."""
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value if argument.startswith("--") else argument
