@@ -1,6 +1,7 @@
 """Normalisation layers."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -21,6 +22,5 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised map."""
-        variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
-        scale = torch.rsqrt(variance + self.eps)
-        return torch.addcmul(self.bias[:, None, None], (x - mean) * scale, self.weight[:, None, None])
+        tokens = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
+        return tokens.permute(0, 3, 1, 2)

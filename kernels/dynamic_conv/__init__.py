@@ -18,6 +18,7 @@ def dynamic_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
     Returns:
         (N, C, H, W) in the dtype of `x`.
     """
+    x, kernels = x.contiguous(), kernels.contiguous()
     if torch.jit.is_scripting():
         return reference.dynamic_conv2d(x, kernels)
     wide = torch.promote_types(x.dtype, torch.float32)

@@ -18,8 +18,8 @@ def dynamic_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
     """Return the dynamic depth-wise convolution of `x`; scripts, traces and exports at any size.
 
     Args:
-        x: (N, C, H, W) with C = G c, the c channels of one kernel contiguous.
-        kernels: (N, G, T, H, W), one k x k kernel per group and position, rows before columns.
+        x: (N, C, H, W) with C = G c, the c channels of one kernel neighbours; contiguous in memory.
+        kernels: (N, G, T, H, W), one k x k kernel per group and position, rows before columns; contiguous in memory.
     """
     n, channels, height, width = x.shape
     groups = kernels.shape[1]
@@ -56,14 +56,15 @@ class DynamicConv2d(torch.autograd.Function):
         padded = _padded(x, groups, side)
         grad = grad.contiguous().view(n, groups, channels // groups, height, width)
         grad_padded = torch.zeros_like(padded)
-        grad_kernels = torch.empty_like(kernels, memory_format=torch.contiguous_format)
-        product = torch.empty_like(grad)
+        grad_kernels = torch.empty_like(kernels)
         for tap in range(taps):
             row, column = tap // side, tap % side
             window = (..., slice(row, row + height), slice(column, column + width))
             grad_padded[window].addcmul_(grad, kernels[:, :, tap].unsqueeze(2))
-            torch.mul(grad, padded[window], out=product)
-            torch.sum(product, dim=2, out=grad_kernels[:, :, tap])
+            grad_tap = grad_kernels[:, :, tap]
+            torch.mul(grad[:, :, 0], padded[window][:, :, 0], out=grad_tap)
+            for channel in range(1, grad.shape[2]):
+                grad_tap.addcmul_(grad[:, :, channel], padded[window][:, :, channel])
         margin = side // 2
         inner = grad_padded[..., margin : margin + height, margin : margin + width]
         return inner.reshape(n, channels, height, width), grad_kernels

@@ -1,0 +1,122 @@
+"""Training patches and evaluation images for super-resolution."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from ...core.errors import UserError
+from ...data.datasets.pairs import Pair, PairImages, PairSource, PatchDataset, PixelCache, WholeDataset
+from ...data.datasets.sampling import ShareSampler, TrainingSampler
+from ...data.transforms import PairAugmentation
+
+
+class SuperResolutionData(L.LightningDataModule):
+    """Pairs of low- and high-resolution images. The scale and the channels are the network's.
+
+    Args:
+        train: training pairs.
+        validation: pairs scored after every epoch.
+        test: {name of the set: pairs} scored by `test`; empty means the validation pairs.
+        patch: side of a training patch, low-resolution pixels.
+        batch_size: patches of one step over all processes.
+        repeats: how often every image gives a patch in one epoch.
+        augment: albumentations transforms beyond flips and transposes, applied alike to both sides.
+        workers: loading processes.
+        seed: seed of the order, the crops and the augmentation.
+        cache: folder for decoded and reduced images; None means the user's cache folder.
+    """
+
+    def __init__(
+        self,
+        train: list[PairSource],
+        validation: list[PairSource],
+        test: dict[str, PairSource] | None = None,
+        patch: int = 48,
+        batch_size: int = 16,
+        repeats: int = 1,
+        augment: list[Any] | None = None,
+        workers: int = 2,
+        seed: int = 0,
+        cache: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.train_sources = train
+        self.validation_sources = {"validation": validation}
+        self.test_sources = {name: [source] for name, source in (test or {}).items()} or self.validation_sources
+        self.patch = patch
+        self.batch_size = batch_size
+        self.repeats = repeats
+        self.augmentation = PairAugmentation(augment or ())
+        self.workers = workers
+        self.seed = seed
+        self.cache = PixelCache(cache or _user_cache() / "superres")
+
+    def setup(self, stage: str) -> None:
+        """List the files that the stage needs, so that a missing one is told before any work."""
+        world = self.trainer.world_size
+        if self.batch_size % world:
+            raise UserError(f"data.batch_size {self.batch_size} must be a multiple of the {world} processes.")
+        if stage == "fit":
+            self.train_pairs = self._images(self.train_sources)
+        sets = self.validation_sources if stage in ("fit", "validate") else self.test_sources
+        self.evaluation = WholeDataset({name: self._images(sources) for name, sources in sets.items()})
+
+    def train_dataloader(self) -> DataLoader:
+        """Return batches of (low, high) patches."""
+        length = len(self.train_pairs) * self.repeats
+        sampler = TrainingSampler(length, self.seed, self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(
+            PatchDataset(self.train_pairs, self.patch, self.seed, self.augmentation),
+            batch_size=self.batch_size // self.trainer.world_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            drop_last=True,
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        """Return whole images one by one."""
+        return self._evaluation_loader()
+
+    def test_dataloader(self) -> DataLoader:
+        """Return whole images one by one."""
+        return self._evaluation_loader()
+
+    def predict_dataloader(self) -> DataLoader:
+        """Return whole images one by one."""
+        return self._evaluation_loader()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what identifies the data: {part: {"images": count, "bytes": total, "names": [...]}}."""
+        sets = {"train": self.train_sources, **self.validation_sources}
+        return {name: _facts(self._pairs(sources)) for name, sources in sets.items()}
+
+    def _pairs(self, sources: list[PairSource]) -> list[Pair]:
+        return [pair for source in sources for pair in source.pairs(self._scale())]
+
+    def _images(self, sources: list[PairSource]) -> PairImages:
+        return PairImages(self._pairs(sources), self._scale(), self._net().in_channels, self.cache)
+
+    def _scale(self) -> int:
+        return self._net().scale
+
+    def _net(self) -> Any:  # noqa: ANN401
+        return self.trainer.lightning_module.net
+
+    def _evaluation_loader(self) -> DataLoader:
+        sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader(self.evaluation, batch_size=1, sampler=sampler)
+
+
+def _facts(pairs: list[Pair]) -> dict[str, Any]:
+    names = [pair.name for pair in pairs]
+    return {"images": len(pairs), "bytes": sum(pair.high.stat().st_size for pair in pairs), "names": names}
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foveal"

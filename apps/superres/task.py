@@ -1,0 +1,96 @@
+"""Training and evaluation of super-resolution networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from ...core.blocks.resampling import bicubic_resize
+from ...core.cases import Case, means
+from ...core.metrics.super_resolution import super_resolution_scores
+from ...core.task import Task
+from ...core.weights.card import Card
+
+
+class SuperResolution(Task):
+    """Learns to enlarge images by the mean absolute error; scores luma PSNR and SSIM, with bicubic beside it.
+
+    Args:
+        net: the network, (N, C, H, W) in 0..1 -> (N, C, sH, sW); it declares `scale` and `in_channels`.
+        optimizer: makes the optimiser from the parameters.
+        scheduler: makes the learning-rate schedule from the optimiser; it advances every step.
+        border: pixels removed on every side before scoring; None means the scale, the usual convention.
+        licence: licence of the trained weights, written to their card.
+    """
+
+    app = "superres"
+    monitor = "val/psnr"
+    picture_titles = ("low resolution", "bicubic", "network", "truth")
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        border: int | None = None,
+        licence: str = "",
+    ) -> None:
+        super().__init__(net, optimizer, scheduler)
+        self.border = net.scale if border is None else border
+        self.licence = licence
+
+    def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the mean absolute error of the unclipped estimate."""
+        low, high = batch
+        return F.l1_loss(self.net(low).float(), high)
+
+    def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
+        """Score one image and bicubic beside it."""
+        low, high = batch["low"], batch["high"][0]
+        estimate = self.net(low).float()[0]
+        bicubic = bicubic_resize(low[0], self.net.scale)
+        case: Case = {"set": batch["set"][0], "name": batch["name"][0]}
+        case |= super_resolution_scores(estimate, high, self.border)
+        plain = super_resolution_scores(bicubic, high, self.border)
+        case |= {f"bicubic_{name}": value for name, value in plain.items()}
+        nearest = F.interpolate(low, scale_factor=float(self.net.scale), mode="nearest")[0]
+        return case, [_central_picture(image) for image in (nearest, bicubic, estimate, high)]
+
+    def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Return the enlarged image, (N, C, sH, sW), clamped to 0..1."""
+        return self.net(batch["low"]).float().clamp(0, 1)
+
+    def card(self) -> Card:
+        """Return the weights card of the network as it stands."""
+        scale = self.net.scale
+        training = {"steps": int(self.global_step), "data": self._data_facts()}
+        return Card(
+            name=f"{type(self.net).__name__.lower()}-x{scale}",
+            app=self.app,
+            network=self.network,
+            channels=("red", "green", "blue") if self.net.in_channels == 3 else ("grey",),
+            scale=scale,
+            size_multiple=self.net.size_multiple,
+            tile=192,
+            overlap=32,
+            licence=self.licence,
+            training=training,
+            metrics=means(self.cases),
+        )
+
+    def _data_facts(self) -> dict[str, Any]:
+        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
+        return data.fingerprint() if data is not None else {}
+
+
+def _central_picture(image: Tensor, side: int = 192) -> np.ndarray:
+    """Return the central `side` x `side` pixels of (C, H, W) in 0..1 as uint8 (H, W, 3)."""
+    height, width = image.shape[1:]
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    crop = image[:, top : top + side, left : left + side].expand(3, -1, -1)
+    return (crop.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,41 @@
+"""Per-case results: gathered over processes, summarised with intervals, written as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .atomic import written_beside
+
+Case = dict[str, Any]  # text fields name the case ("set", "name"), numbers are its metrics
+
+
+def gathered(cases: list[Case]) -> list[Case]:
+    """Return the cases of all processes, in an order that does not depend on how many there are."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        shares: list[list[Case]] = [[] for _ in range(distributed.get_world_size())]
+        distributed.all_gather_object(shares, cases)
+        cases = [case for share in shares for case in share]
+    return sorted(cases, key=lambda case: tuple(value for value in case.values() if isinstance(value, str)))
+
+
+def means(cases: Sequence[Case]) -> dict[str, float]:
+    """Return {metric: mean over cases}."""
+    return {key: sum(case[key] for case in cases) / len(cases) for key in metric_names(cases)}
+
+
+def metric_names(cases: Sequence[Case]) -> list[str]:
+    """Return the names of the numeric fields of the cases."""
+    return [key for key, value in cases[0].items() if not isinstance(value, str)] if cases else []
+
+
+def write_cases(path: Path, cases: Sequence[Case]) -> None:
+    """Write one line per case; the file appears whole or not at all."""
+    with written_beside(path) as part, part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(cases[0]))
+        writer.writeheader()
+        writer.writerows(cases)

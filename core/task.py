@@ -1,0 +1,117 @@
+"""The base of every app's training task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from .cases import Case, gathered, means, write_cases
+from .weights.card import Card
+
+
+class Task(L.LightningModule):
+    """A network with its optimiser, its loss, and metrics case by case.
+
+    A subclass gives `training_loss`, `evaluate` and `card`. Validation and test results are gathered over all
+    processes, logged as means ("val/<metric>", "test/<metric>"), kept in `cases` and written to `cases_<stage>.csv`
+    in the run folder.
+
+    Args:
+        net: the network.
+        optimizer: makes the optimiser from the parameters.
+        scheduler: makes the learning-rate schedule from the optimiser; it advances every step.
+    """
+
+    app: ClassVar[str]
+    monitor: ClassVar[str]  # the logged metric that chooses the best checkpoint
+    monitor_mode: ClassVar[str] = "max"
+    num_samples: ClassVar[int] = 3  # cases that are kept as pictures
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.network: dict[str, Any] = {}  # class path and arguments of `net`, for the card
+        self.cases: list[Case] = []
+        self.pictures: list[tuple[str, list[np.ndarray]]] = []
+
+    def training_loss(self, batch: Any) -> Tensor:  # noqa: ANN401
+        """Return the loss of one batch."""
+        raise NotImplementedError
+
+    def evaluate(self, batch: Any) -> tuple[Case, list[np.ndarray]]:  # noqa: ANN401
+        """Return the metrics of one case and its pictures, uint8 (H, W, 3), in the order of `picture_titles`."""
+        raise NotImplementedError
+
+    def card(self) -> Card:
+        """Return the weights card of the network as it stands."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, index: int) -> Tensor:  # noqa: ANN401
+        """Return and log the loss."""
+        loss = self.training_loss(batch)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Any, index: int) -> None:  # noqa: ANN401
+        """Score one case."""
+        self._score(batch)
+
+    def test_step(self, batch: Any, index: int) -> None:  # noqa: ANN401
+        """Score one case."""
+        self._score(batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last evaluation's cases."""
+        self._forget()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last evaluation's cases."""
+        self._forget()
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the cases."""
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Report the cases."""
+        self._report("test")
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401
+        """Return the optimiser, with its schedule by step where there is one."""
+        optimizer = self.make_optimizer(self.net.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        return [optimizer], [{"scheduler": self.make_scheduler(optimizer), "interval": "step"}]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the card into the checkpoint."""
+        checkpoint["card"] = self.card().to_json()
+
+    def _score(self, batch: Any) -> None:  # noqa: ANN401
+        with torch.autocast(self.device.type, enabled=False):  # scores are those of the full-precision network
+            case, pictures = self.evaluate(batch)
+        self.cases.append(case)
+        if len(self.pictures) < self.num_samples:
+            self.pictures.append((case["name"], pictures))
+
+    def _forget(self) -> None:
+        self.cases, self.pictures = [], []
+
+    def _report(self, stage: str) -> None:
+        self.cases = gathered(self.cases)
+        self.log_dict({f"{stage}/{name}": value for name, value in means(self.cases).items()}, rank_zero_only=False)
+        if self.trainer.is_global_zero and not self.trainer.sanity_checking:
+            write_cases(Path(self.trainer.default_root_dir) / f"cases_{stage}.csv", self.cases)

@@ -1,0 +1,1 @@
+"""Dataset layouts, one per file, and the samplers that make training repeatable."""

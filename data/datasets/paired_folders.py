@@ -1,0 +1,43 @@
+"""Two folders with the same images at two resolutions."""
+
+from pathlib import Path
+
+from ...core.errors import UserError
+from .image_folder import image_files
+from .pairs import Pair
+
+
+class PairedFolders:
+    """High- and low-resolution images in two folders, as in DIV2K and the usual benchmarks.
+
+    Shows: any images; DIV2K has 800 + 100 photographs of about 2000 pixels. Channels: grey or RGB, 8 or 16 bits.
+    Layout: `high/<name>.png` with `low/<name>.png` or `low/<name>x{scale}.png`; `{scale}` in either folder's path is
+    replaced by the network's scale. Split: given by the folders. Licence of DIV2K: academic research only. Citation:
+    Agustsson and Timofte, "NTIRE 2017 Challenge on Single Image Super-Resolution", CVPRW 2017.
+
+    Args:
+        high: folder of high-resolution images, e.g. DIV2K/DIV2K_valid_HR.
+        low: folder of low-resolution images, e.g. DIV2K/DIV2K_valid_LR_bicubic/X{scale}.
+    """
+
+    def __init__(self, high: str, low: str) -> None:
+        self.high = high
+        self.low = low
+
+    def pairs(self, scale: int) -> list[Pair]:
+        """Return one pair per high-resolution image.
+
+        Raises:
+            UserError: a folder is missing or empty, or an image has no partner.
+        """
+        high_files = image_files(Path(self.high.format(scale=scale)))
+        low_folder = Path(self.low.format(scale=scale))
+        low_files = {path.stem: path for path in image_files(low_folder)}
+        return [Pair(path.stem, path, self._partner(path, low_files, low_folder, scale)) for path in high_files]
+
+    @staticmethod
+    def _partner(high: Path, low_files: dict[str, Path], low_folder: Path, scale: int) -> Path:
+        partner = low_files.get(f"{high.stem}x{scale}") or low_files.get(high.stem)
+        if partner is None:
+            raise UserError(f"{high} has no partner: expected {high.stem}x{scale} or {high.stem} in {low_folder}.")
+        return partner

@@ -1,0 +1,27 @@
+"""Data that comes with an installed package: enough to train and to look, without a download."""
+
+from pathlib import Path
+
+from .datasets.pairs import Pair
+
+
+class SamplePhotographs:
+    """Photographs inside the scikit-image wheel.
+
+    Shows: an astronaut, textures, a motorcycle, a galaxy field, a retina and more, 300 to 1400 pixels, 8 bits.
+    Channels: grey or RGB. Licence: public domain or CC0, listed in the documentation of `skimage.data`. Citation:
+    van der Walt et al., "scikit-image: image processing in Python", PeerJ 2014.
+
+    Args:
+        names: file names, e.g. ["astronaut.png"].
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def pairs(self, scale: int) -> list[Pair]:
+        """Return one pair per photograph."""
+        import skimage
+
+        folder = Path(skimage.__file__).parent / "data"
+        return [Pair(Path(name).stem, folder / name) for name in self.names]

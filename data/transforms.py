@@ -1,0 +1,49 @@
+"""Augmentation of pairs: both sides are changed alike. Arrays are (C, H, W)."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class PairAugmentation:
+    """Flips and a transpose, each with probability 1/2, then any transforms of albumentations.
+
+    Each transform runs on both sides from the same seed, so it draws the same factors, angles and fractions for both;
+    choose transforms whose parameters do not count pixels.
+
+    Args:
+        transforms: albumentations transforms.
+    """
+
+    def __init__(self, transforms: Sequence[Any] = ()) -> None:
+        self.compose = None
+        if transforms:
+            # The library would otherwise ask the network for its newest version.
+            os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+            import albumentations
+
+            self.compose = albumentations.Compose(list(transforms))
+
+    def __call__(
+        self, low: np.ndarray, high: np.ndarray, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return both patches after the draws of `generator`."""
+        flip_rows, flip_columns, transpose = generator.random(3) < 0.5
+        low, high = (_flipped(patch, flip_rows, flip_columns, transpose) for patch in (low, high))
+        if self.compose is None:
+            return low, high
+        seed = int(generator.integers(2**31))
+        return self._composed(low, seed), self._composed(high, seed)
+
+    def _composed(self, patch: np.ndarray, seed: int) -> np.ndarray:
+        self.compose.set_random_seed(seed)
+        pixels = np.ascontiguousarray(patch.transpose(1, 2, 0))
+        return np.ascontiguousarray(self.compose(image=pixels)["image"].transpose(2, 0, 1))
+
+
+def _flipped(patch: np.ndarray, rows: bool, columns: bool, transpose: bool) -> np.ndarray:
+    patch = patch[:, ::-1] if rows else patch
+    patch = patch[:, :, ::-1] if columns else patch
+    return patch.transpose(0, 2, 1) if transpose else patch
