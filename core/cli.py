@@ -193,8 +193,8 @@ def _table(title: str, rows: dict[str, str]) -> list[str]:
 def _guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     """Run a command; tell what the user or the machine caused in one line, let any other error show its traceback."""
     try:
-        code = run(arguments)
-        sys.stdout.flush()
+        code = _finished(run, arguments)
+        sys.stdout.flush()  # a closed pipe or a full disk shows here and not after the last line of ours
         return code
     except UserError as error:
         return _refuse(str(error))
@@ -209,6 +209,13 @@ def _guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         if line is None:
             raise
         return _refuse(line)
+
+
+def _finished(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    try:
+        return run(arguments)
+    except SystemExit as stop:  # how the parser ends after printing the help
+        return stop.code
 
 
 def _refuse(line: str) -> int:

@@ -155,13 +155,16 @@ def _no_class_path(fault: _Fault, match: re.Match, parser: ArgumentParser) -> st
 def _unknown_class(fault: _Fault, match: re.Match, parser: ArgumentParser) -> str:
     module, name = match[1], match[2]
     classes = [key for key, value in vars(import_module(module)).items() if inspect.isclass(value)]
-    return f"{fault.place}: {module} has no class '{name}'{suggestion(name, classes)}"
+    return f"{fault.place}: there is no {module}.{name}{suggestion(name, [*classes, *_submodules(module)])}"
 
 
 def _unknown_module(fault: _Fault, match: re.Match, parser: ArgumentParser) -> str:
     above, _, name = match[1].rpartition(".")
-    siblings = [each.name for each in iter_modules(import_module(above).__path__)] if above else []
-    return f"{fault.place}: there is no module {match[1]}{suggestion(name, siblings)}"
+    return f"{fault.place}: there is no {match[1]}{suggestion(name, _submodules(above) if above else [])}"
+
+
+def _submodules(package: str) -> list[str]:
+    return [each.name for each in iter_modules(getattr(import_module(package), "__path__", []))]
 
 
 def _unknown_choice(fault: _Fault, match: re.Match, parser: ArgumentParser) -> str:

@@ -18,7 +18,7 @@ GROUPS = {
     "machine": ("device", "precision", "tile", "overlap", "workers"),
     "reporting": ("quiet",),
 }
-"""Where the options that every app shares stand in the help; all others stand under "options"."""
+"""Where the options that every app shares stand in the help; all others stand under "settings"."""
 
 
 def call(function: Callable[..., Any], arguments: Sequence[str], program: str) -> Any:
@@ -61,7 +61,7 @@ def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
     made: dict[str, Any] = {}
     hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
-        title = groups.get(name, "options")
+        title = groups.get(name, "settings")
         if title not in made:
             made[title] = parser.add_argument_group(title)
         made[title].add_argument(f"--{name}", **_option(hints[name], parameter.default, about.get(name, "")))

@@ -1,0 +1,63 @@
+"""What the installation holds."""
+
+import pytest
+from safetensors.numpy import save_file
+
+from foveal.core import catalogue
+from foveal.core.catalogue import apps, configs, find_app, find_config, networks, settle_configs, summary
+from foveal.core.errors import UserError
+from foveal.core.weights.card import Card
+
+
+def test_apps_have_a_summary_and_networks():
+    assert apps()["superres"].startswith("Super-resolution")
+    assert all(networks(app) for app in apps())
+    assert not any(name.endswith("_adapter") for name in networks("superres"))
+
+
+def test_an_app_is_found_by_folder_and_refused_elsewhere():
+    assert find_app("apps/superres/") == "superres"
+    with pytest.raises(UserError, match="no app 'core/superres'"):
+        find_app("core/superres")
+
+
+def test_a_config_of_the_working_directory_comes_before_the_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "configs/superres/quickstart.yaml"
+    assert find_config(name) == configs()[name]
+    (tmp_path / "configs/superres").mkdir(parents=True)
+    (tmp_path / name).write_text("seed_everything: 1\n")
+    assert find_config(name).samefile(tmp_path / name)
+
+
+def test_a_missing_config_suggests_its_neighbours(tmp_path):
+    (tmp_path / "mine.yaml").touch()
+    with pytest.raises(UserError, match=r"mien.yaml: no such config file; did you mean '.*mine.yaml'"):
+        find_config(str(tmp_path / "mien.yaml"))
+    with pytest.raises(UserError, match="is a folder"):
+        find_config(str(tmp_path))
+
+
+def test_configs_of_a_command_line_are_settled_in_every_spelling(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "configs/superres/quickstart.yaml"
+    shipped = str(configs()[name])
+    line = ["--config", name, f"--config={name}", "-c", name, "--name", name]
+    assert settle_configs(line) == ["--config", shipped, f"--config={shipped}", "-c", shipped, "--name", name]
+
+
+def test_cards_are_read_without_the_tensors(tmp_path, monkeypatch):
+    network = {"class_path": "foveal.apps.superres.models.dlgsanet.DLGSANet", "init_args": {}}
+    card = Card(name="tiny", app="superres", network=network, tile=64, overlap=8)
+    path = tmp_path / "tiny.safetensors"
+    save_file({}, path, metadata={"card": card.to_json()})
+    monkeypatch.setattr(catalogue, "shipped_weights", lambda: {"tiny": path})
+    assert catalogue.cards() == [card]
+
+
+def test_a_summary_is_the_first_line_of_a_docstring(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text('"""One idea.\n\nMore.\n"""\n')
+    assert summary(path) == "One idea"
+    path.write_text("")
+    assert summary(path) == ""

@@ -1,0 +1,140 @@
+"""The package as a whole: its parts, what they may import, what is installed."""
+
+import ast
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import foveal
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = ("apps", "configs", "core", "data", "kernels")
+SHIPPED = sorted(
+    [ROOT / "__init__.py"]
+    + [
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".yaml", ".safetensors")
+    ]
+)
+HEAVY = {"albumentations", "lightning", "matplotlib", "monai", "numpy", "rasterio", "rich", "torch", "torchvision"}
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_imports_keep_their_direction(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0
+
+
+def test_every_dependency_but_torch_and_triton_is_forbidden_to_kernels_attention_and_blocks():
+    contract = next(each for each in PROJECT["tool"]["importlinter"]["contracts"] if "torch alone" in each["name"])
+    of_import = packages_distributions()
+    forbidden = {normal(name) for each in contract["forbidden_modules"] for name in of_import[each]}
+    declared = {normal(re.match(r"[\w.-]+", each)[0]) for each in PROJECT["project"]["dependencies"]}
+    assert declared - forbidden == {"torch", "triton", "openslide-bin"}
+
+
+def test_every_import_is_a_declared_dependency():
+    of_import = packages_distributions()
+    declared = {normal(re.match(r"[\w.-]+", each)[0]) for each in requires("foveal")}
+    undeclared = []
+    for path in SHIPPED:
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            for name in {each.partition(".")[0] for each in names} - sys.stdlib_module_names - {"foveal"}:
+                if not {normal(each) for each in of_import.get(name, [])} & declared:
+                    undeclared.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not undeclared
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
+def test_ruff_is_content(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *arguments, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_folder_is_a_listed_package():
+    with_modules = {path.parent for path in SHIPPED if path.suffix != ".safetensors"}
+    found = {".".join(("foveal", *folder.relative_to(ROOT).parts)) for folder in with_modules}
+    assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(found)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module_config_and_weights_file(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=lambda folder, names: set(names) - kept(Path(folder), names))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    packed = {name for name in names if ".dist-info/" not in name}
+    assert packed == {f"foveal/{path.relative_to(ROOT).as_posix()}" for path in SHIPPED}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def kept(folder: Path, names: list[str]) -> set[str]:
+    """What the wheel is built from: without runs, data sets and caches that lie in a checkout."""
+    if folder == ROOT:
+        return {*FOLDERS, "__init__.py", "pyproject.toml", "README.md", "LICENSE"}
+    return set(names) - {"__pycache__"}
+
+
+def test_importing_foveal_imports_nothing_heavy():
+    assert run_python(f"import foveal, sys; print({HEAVY!r} & set(sys.modules))") == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["list"],
+        ["superres", "--help"],
+        ["superres", "infer", "--help"],
+        ["superres", "export", "--help"],
+        ["superres", "infre"],
+        ["superres", "infer", "--inptu", "photo.png"],
+    ],
+)
+def test_help_and_mistakes_import_nothing_heavy(arguments):
+    code = (
+        "import atexit, sys\n"
+        "from foveal.core.cli import main\n"
+        f"atexit.register(lambda: print('heavy:', {HEAVY!r} & set(sys.modules)))\n"
+        f"main({arguments!r})"
+    )
+    assert run_python(code).endswith("heavy: set()\n")
+
+
+def test_the_public_names_load_on_first_use():
+    assert all(hasattr(foveal, name) and name in dir(foveal) for name in foveal.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'predicted'"):
+        _ = foveal.predicted
+
+
+@pytest.mark.parametrize("script", ["foveal", "lightning"])
+def test_console_scripts_point_at_functions(script):
+    module, _, function = PROJECT["project"]["scripts"][script].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
