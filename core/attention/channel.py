@@ -44,11 +44,16 @@ class ChannelAttention(nn.Module):
         return channel_attention(q, k, v, self.temperature).flatten(-3, -2).unflatten(-1, (height, width))
 
     def _mix_windows(self, qkv: Tensor, window: int) -> Tensor:
-        """(N, 3C, H, W) -> (N, C, H, W), averaged over the windows that hold a pixel."""
+        """(N, 3C, H, W) -> (N, C, H, W), averaged over the windows that hold a pixel.
+
+        Copies with clone, not contiguous: whether a single window needs a copy must not bind an exported program to it.
+        """
         rows = window_indices(qkv.shape[-2], window, qkv)
         columns = window_indices(qkv.shape[-1], window, qkv)
         windows = qkv[:, :, rows][:, :, :, :, columns].permute(0, 2, 4, 1, 3, 5)
-        mixed = self._mix(windows).permute(0, 3, 1, 4, 2, 5)
+        mixed = self._mix(windows.clone(memory_format=torch.contiguous_format).flatten(0, 2))
+        mixed = mixed.unflatten(0, (qkv.shape[0], rows.shape[0], columns.shape[0])).permute(0, 3, 1, 4, 2, 5)
+        mixed = mixed.clone(memory_format=torch.contiguous_format)
         return merge_windows(mixed, rows, columns, qkv.shape[-2], qkv.shape[-1])
 
 

@@ -127,7 +127,8 @@ class DLGSANet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the enlarged image."""
-        # Channels last is the faster layout of the norms and the narrow convolutions.
-        shallow = self.shallow((x - self.mean).contiguous(memory_format=torch.channels_last))
+        # Channels last is the faster layout of the norms and the narrow convolutions. A clone, not contiguous: whether
+        # a map of one pixel needs a copy must not bind an exported program to larger ones.
+        shallow = self.shallow(x.clone(memory_format=torch.channels_last) - self.mean)
         deep = shallow + self.fuse(self.groups(shallow))
         return F.pixel_shuffle(self.upsample(deep), self.scale) + self.mean
