@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import re
 import shutil
 import subprocess
@@ -31,8 +32,9 @@ SHIPPED = sorted(
 HEAVY = {"albumentations", "lightning", "matplotlib", "monai", "numpy", "rasterio", "rich", "torch", "torchvision"}
 
 
-def run_python(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def run_python(code: str, **environment: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment).stdout
 
 
 def normal(name: str) -> str:
@@ -82,17 +84,31 @@ def test_every_folder_is_a_listed_package():
     assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(found)
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_every_module_config_and_weights_file(tmp_path):
-    source = tmp_path / "source"
-    shutil.copytree(ROOT, source, ignore=lambda folder, names: set(names) - kept(Path(folder), names))
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    packed = {name for name in names if ".dist-info/" not in name}
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy and without fetching anything."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    shutil.copytree(ROOT, source, ignore=lambda place, names: set(names) - kept(Path(place), names))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_the_wheel_holds_every_module_config_and_weights_file(wheel):
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == {f"foveal/{path.relative_to(ROOT).as_posix()}" for path in SHIPPED}
-    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
+
+
+def test_the_unpacked_wheel_finds_its_own_parts(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    code = "from foveal.core.catalogue import ROOT, apps, configs; print(ROOT, *apps(), *configs())"
+    out = run_python(code, PYTHONPATH=str(tmp_path))
+    assert out.startswith(f"{tmp_path / 'foveal'} superres ")
+    assert "configs/superres/quickstart.yaml" in out
 
 
 def kept(folder: Path, names: list[str]) -> set[str]:
