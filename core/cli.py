@@ -10,26 +10,17 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from .. import __version__
-from .catalogue import apps, cards, find_app, networks, settle_configs
+from .catalogue import apps, find_app, settle_configs
 from .errors import UserError
 from .messages import suggestion
-from .weights.card import Card
+from .overview import FUNCTIONS, TOOLS, TRAINING, help_of_app, help_of_foveal, help_of_training, listing
 
-TRAINING = {
-    "fit": "train a network, or go on with a training",
-    "validate": "measure a checkpoint on the validation data",
-    "test": "measure a checkpoint on the test data",
-    "predict": "run a checkpoint over the prediction data of a config",
+HOMES = {
+    "infer": "..apps.{app}.infer",
+    "export": ".export.command",
+    "check": "..apps.{app}.data",
 }
-FUNCTIONS = {
-    "infer": ("..apps.{app}.infer", "run weights on files or folders; same formats out as in"),
-    "export": (".export.command", "write weights as TorchScript, pt2, AOTInductor or ONNX"),
-    "check": ("..apps.{app}.data", "validate and fingerprint data before training"),
-}
-TOOLS = {
-    "doctor": "what this machine can do, and what it cannot and why",
-    "list": "the apps, their networks and the weights that come with them",
-}
+"""The module that holds the function of each command that is not of the Trainer."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,27 +50,34 @@ def run_app(app: str, arguments: Sequence[str], program: str | None = None) -> i
     name = find_app(app)
     program = program or f"foveal {name}"
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_app_help(name, program))
+        print(help_of_app(name, program))
         return 0
     command, *options = arguments
     if command in TRAINING:
-        options = settle_configs(options)
-        from .fit import main as fit
-
-        return fit(name, command, options) or 0
+        return _train(name, command, options, program)
     if command in FUNCTIONS:
         from .options import call
 
-        module, _ = FUNCTIONS[command]
-        function = getattr(import_module(module.format(app=name), __package__), command)
+        function = getattr(import_module(HOMES[command].format(app=name), __package__), command)
         return call(function, options, f"{program} {command}") or 0
     raise UserError(f"{name} has no command '{command}'{suggestion(command, [*TRAINING, *FUNCTIONS])}")
+
+
+def _train(app: str, command: str, options: Sequence[str], program: str) -> int:
+    asked = next((place for place, word in enumerate(options) if word in ("-h", "--help")), None)
+    if asked is not None and options[asked + 1 :] != ["all"]:
+        print(help_of_training(app, command, program))
+        return 0
+    options = ["--help"] if asked is not None else settle_configs(options)
+    from .fit import main as fit
+
+    return fit(app, command, options) or 0
 
 
 def _foveal(arguments: Sequence[str]) -> int:
     match list(arguments):
         case [] | ["-h" | "--help" | "help", *_]:
-            print(_help())
+            print(help_of_foveal())
         case ["-V" | "--version", *_]:
             print(f"foveal {__version__}")
         case ["run"]:
@@ -95,7 +93,7 @@ def _foveal(arguments: Sequence[str]) -> int:
 
             return doctor()
         case ["list"]:
-            print("\n".join(_listing()))
+            print(listing())
         case [word, *rest]:
             if word.startswith("-"):
                 raise UserError(f"unknown option {word}{suggestion(word, ['--help', '--version'])}")
@@ -114,7 +112,7 @@ def _lightning(arguments: Sequence[str]) -> int:
     if other is not None:
         return other()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
+        print(help_of_foveal())
         return 0
     raise UserError(
         f"'{arguments[0]}' is no command of Foveal's `lightning`, and no other tool of that name is installed; "
@@ -128,66 +126,6 @@ def _other_lightning() -> Callable[[], int] | None:
 
     found = entry_points(group="console_scripts", name="lightning")
     return next((each.load() for each in found if each.dist is not None and each.dist.name != "foveal"), None)
-
-
-def _help() -> str:
-    return "\n".join(
-        [
-            "usage: foveal <app> <command> [options]",
-            "",
-            "Attention-based imaging for people who must trust what comes out.",
-            "",
-            *_table("apps", apps()),
-            *_table("commands of every app", _commands()),
-            *_table("commands beside the apps", TOOLS),
-            *_table(
-                "options",
-                {"-h, --help": "show this, or the help of an app or a command", "--version": "show the version"},
-            ),
-            "The same, spelled otherwise: `lightning run apps/<app> ...`, `python -m foveal.apps.<app> ...`.",
-            "",
-            "example:",
-            "  foveal superres infer --input photo.jpg --output larger.png",
-        ]
-    )
-
-
-def _app_help(app: str, program: str) -> str:
-    return "\n".join(
-        [
-            f"usage: {program} <command> [options]",
-            "",
-            f"{apps()[app]}.",
-            "",
-            *_table("commands", _commands()),
-            *_table("networks", networks(app)),
-            *_table("weights", {card.name: _facts(card) for card in cards() if card.app == app}),
-            f"`{program} <command> --help` lists the options of a command.",
-        ]
-    )
-
-
-def _listing() -> list[str]:
-    lines = _table("apps", apps())
-    for app in apps():
-        lines += _table(f"networks of {app}", networks(app))
-        lines += _table(f"weights of {app}", {card.name: _facts(card) for card in cards() if card.app == app})
-    return lines[:-1]
-
-
-def _facts(card: Card) -> str:
-    """Say in one line what weights are for: enlargement, channels, licence and measured quality."""
-    measured = [f"{name} {value:g}" for name, value in card.metrics.items() if isinstance(value, float)]
-    return ", ".join([f"x{card.scale}", " ".join(card.channels), card.licence or "no licence stated", *measured])
-
-
-def _commands() -> dict[str, str]:
-    return TRAINING | {name: text for name, (_, text) in FUNCTIONS.items()}
-
-
-def _table(title: str, rows: dict[str, str]) -> list[str]:
-    width = max(map(len, rows), default=0)
-    return [f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items()), ""] if rows else []
 
 
 def _guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:

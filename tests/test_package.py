@@ -128,6 +128,8 @@ def test_importing_foveal_imports_nothing_heavy():
         ["--help"],
         ["list"],
         ["superres", "--help"],
+        ["superres", "fit", "--help"],
+        ["superres", "fit", "--config", "configs/superres/quikstart.yaml"],
         ["superres", "infer", "--help"],
         ["superres", "export", "--help"],
         ["superres", "infre"],

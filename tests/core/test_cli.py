@@ -10,10 +10,10 @@ from types import ModuleType
 import pytest
 
 import foveal
-from foveal.core import cli
 from foveal.core.catalogue import configs
 from foveal.core.cli import lightning_main, main
 from foveal.core.errors import UserError
+from foveal.core.overview import FUNCTIONS, TOOLS, TRAINING
 
 FOVEAL = [sys.executable, "-c", "import sys; from foveal.core.cli import main; sys.exit(main())"]
 
@@ -151,7 +151,7 @@ def test_help_lists_apps_and_commands(capsys, arguments):
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert out.startswith("usage: foveal <app> <command>")
-    assert all(f"\n  {word} " in out for word in ["superres", *cli.TRAINING, *cli.FUNCTIONS, *cli.TOOLS])
+    assert all(f"\n  {word} " in out for word in ["superres", *TRAINING, *FUNCTIONS, *TOOLS])
     assert "\nexample:\n  foveal superres infer " in out
     assert max(map(len, out.splitlines())) <= 100
 
@@ -166,6 +166,21 @@ def test_help_of_an_app_names_networks_and_the_words_that_were_typed(capsys):
 def test_help_of_a_command(calls, capsys):
     assert lightning_main(["run", "apps/superres", "infer", "--help"]) == 0
     assert capsys.readouterr().out.startswith("usage: lightning run apps/superres infer ")
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_help_of_training_is_short_and_names_the_configs(calls, capsys, command):
+    assert lightning_main(["run", "apps/superres", command, "--config", "missing.yaml", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: lightning run apps/superres {command} --config FILE")
+    assert "\n  configs/superres/quickstart.yaml " in out
+    assert out.splitlines()[-2:][0] == "example:"
+    assert not calls
+
+
+def test_every_option_of_the_trainer_is_shown_when_asked_for(calls):
+    assert main(["superres", "fit", "--help", "all"]) == 0
+    assert calls == [("superres", "fit", ["--help"])]
 
 
 def test_version_and_list(capsys):
