@@ -1,0 +1,62 @@
+"""`foveal superres infer`: enlarge image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def infer(
+    input: list[Path],
+    output: Path,
+    weights: str = "dlgsanet-tiny-x4",
+    scale: int | None = None,
+    tile: int | Literal["auto", "whole"] = "auto",
+    overlap: int | None = None,
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
+    tta: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Enlarge images by a network.
+
+    PNG, JPEG, TIFF and BMP of any size, 8 or 16 bits, grey or RGB; depth, alpha and colour profile are kept, and
+    photographs are turned upright. An interrupted run goes on where it was when the same command is given again.
+
+    Args:
+        input: Image files, or folders whose image files are taken (not those in folders below).
+        output: The file to write for a single input file; else a folder, where each output has its input's name.
+        weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
+        scale: The enlargement that is expected; an error if the weights have another one.
+        tile: Side of a tile in input pixels; "whole" computes the image in one pass.
+        overlap: Input pixels that neighbouring tiles share; the weights say how many if not given.
+        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        precision: What the network computes in; lower ones are faster on GPUs.
+        tta: Average over flips and transposes; eight times slower, slightly better.
+        overwrite: Replace outputs that exist already.
+        quiet: Report nothing but errors.
+
+    Raises:
+        UserError: an option, the weights or an input does not fit.
+
+    Example:
+        foveal superres infer --input photo.jpg --output larger.png
+    """
+    from ...core.inference.batch import Item, pair_paths, run_batch
+    from ...core.inference.command import open_engine
+    from ...core.inference.engine import Progress
+    from ...data.io.image import SUFFIXES, ImageSink, ImageSource
+
+    items = pair_paths(input, output, SUFFIXES)
+    engine, facts = open_engine("superres", weights, scale, tile, overlap, device, precision, tta)
+    card = engine.card
+
+    def enlarge(item: Item, fingerprint: str, progress: Progress) -> None:
+        with (
+            ImageSource(item.input, len(card.channels), card.value_range) as source,
+            ImageSink.like(item.output, source, card.scale, fingerprint) as sink,
+        ):
+            engine.run(source, sink, progress)
+
+    run_batch(items, enlarge, facts, overwrite, quiet)

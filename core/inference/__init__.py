@@ -1,0 +1,1 @@
+"""Inference: tiles of any size of input through one engine, resumable, over many files."""

@@ -1,0 +1,72 @@
+"""What the `infer` commands of all apps share: weights and options in, an engine out."""
+
+from __future__ import annotations
+
+import logging
+
+from torch import nn
+
+from ... import __version__
+from ..catalogue import cards
+from ..errors import UserError
+from ..weights.card import Card
+from ..weights.files import digest
+from ..weights.load import load_program
+from ..weights.shipped import find_weights
+from .device import Precision, find_device
+from .engine import Engine, Tile
+
+logger = logging.getLogger(__name__)
+
+
+def open_engine(
+    app: str,
+    weights: str,
+    scale: int | None = None,
+    tile: Tile = "auto",
+    overlap: int | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    tta: bool = False,
+) -> tuple[Engine, dict[str, object]]:
+    """Load weights and return the engine that runs them, and the facts on which its outputs depend.
+
+    Args:
+        app: the app that is run.
+        weights: what `load_program` takes.
+        scale: the scale that the weights must have; None for any.
+        tile: as for `Engine`; so are the others.
+        overlap: see `Engine`.
+        device: see `Engine`.
+        precision: see `Engine`.
+        tta: see `Engine`.
+
+    Raises:
+        UserError: the weights cannot be loaded, are of another app or scale, or an option is out of its range.
+    """
+    place = find_device(device)
+    program = load_program(weights, place)
+    card = program.card
+    _check_card(card, weights, app, scale)
+    if precision != "float32" and not isinstance(program, nn.Module):
+        logger.warning("--precision %s has no effect: %s is an exported program.", precision, weights)
+    engine = Engine(program, card, place, precision, tile, overlap, tta)
+    facts = {
+        "version": __version__,
+        "weights": digest(find_weights(weights)),
+        "tile": engine.tile,
+        "overlap": engine.overlap,
+        "device": place.type,
+        "precision": precision,
+        "tta": tta,
+    }
+    return engine, facts
+
+
+def _check_card(card: Card, weights: str, app: str, scale: int | None) -> None:
+    if card.app != app:
+        raise UserError(f"--weights {weights}: are for {card.app}, not for {app}; run `foveal {card.app} infer`.")
+    if scale not in (None, card.scale):
+        fitting = [each.name for each in cards() if each.app == app and each.scale == scale]
+        hint = f"give --weights {' or '.join(fitting)}" if fitting else "no weights that come with Foveal do"
+        raise UserError(f"--scale {scale}: the weights {weights} enlarge by {card.scale}, not by {scale}; {hint}.")

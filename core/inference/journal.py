@@ -1,0 +1,60 @@
+"""Which outputs are done, and from what: a later run skips those and does again what has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+NAME = ".foveal-journal.jsonl"
+
+
+def fingerprint(path: Path, facts: Mapping[str, object]) -> str:
+    """Return a hash of all that an output depends on: the input file as it is now, and facts such as the options.
+
+    Args:
+        path: the input; its place, size and time of change count, not its content.
+        facts: plain values.
+    """
+    status = path.stat()
+    content = {"input": str(path.resolve()), "size": status.st_size, "changed": status.st_mtime_ns, **facts}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Journal:
+    """A list of finished outputs in their folder, one JSON line each, appended as they are finished.
+
+    Args:
+        folder: the folder of the outputs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self.entries: dict[str, str] = {}
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # a line that a killed run did not finish; its output is done again
+            self.entries[entry["output"]] = entry["fingerprint"]
+
+    def knows(self, output: Path) -> bool:
+        """Tell whether an earlier run wrote this output."""
+        return output.name in self.entries
+
+    def is_done(self, output: Path, fingerprint: str) -> bool:
+        """Tell whether the output is there and comes from the same input, weights and options."""
+        return output.exists() and self.entries.get(output.name) == fingerprint
+
+    def record(self, output: Path, fingerprint: str) -> None:
+        """Note that an output is finished."""
+        self.entries[output.name] = fingerprint
+        line = json.dumps({"output": output.name, "fingerprint": fingerprint}, ensure_ascii=False)
+        with self.path.open("a", encoding="utf-8") as file:
+            # A newline in front ends what a killed run may have left half-written.
+            file.write(f"\n{line}\n" if self._is_cut() else f"{line}\n")
+
+    def _is_cut(self) -> bool:
+        return self.path.stat().st_size > 0 and not self.path.read_bytes().endswith(b"\n")

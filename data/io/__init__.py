@@ -1,0 +1,1 @@
+"""File formats: for each a source that reads windows and a sink that writes rows."""
