@@ -31,6 +31,7 @@ class Task(L.LightningModule):
     app: ClassVar[str]
     monitor: ClassVar[str]  # the logged metric that chooses the best checkpoint
     monitor_mode: ClassVar[str] = "max"
+    picture_titles: ClassVar[tuple[str, ...]]
     num_samples: ClassVar[int] = 3  # cases that are kept as pictures
 
     def __init__(
@@ -45,13 +46,13 @@ class Task(L.LightningModule):
         self.make_scheduler = scheduler
         self.network: dict[str, Any] = {}  # class path and arguments of `net`, for the card
         self.cases: list[Case] = []
-        self.pictures: list[tuple[str, list[np.ndarray]]] = []
+        self.pictures: list[list[np.ndarray]] = []
 
-    def training_loss(self, batch: Any) -> Tensor:  # noqa: ANN401
+    def training_loss(self, batch: Any) -> Tensor:
         """Return the loss of one batch."""
         raise NotImplementedError
 
-    def evaluate(self, batch: Any) -> tuple[Case, list[np.ndarray]]:  # noqa: ANN401
+    def evaluate(self, batch: Any) -> tuple[Case, list[np.ndarray]]:
         """Return the metrics of one case and its pictures, uint8 (H, W, 3), in the order of `picture_titles`."""
         raise NotImplementedError
 
@@ -59,17 +60,22 @@ class Task(L.LightningModule):
         """Return the weights card of the network as it stands."""
         raise NotImplementedError
 
-    def training_step(self, batch: Any, index: int) -> Tensor:  # noqa: ANN401
+    def sample_pictures(self) -> list[tuple[str, list[np.ndarray]]]:
+        """Return the columns of the sample sheet: a title and one uint8 (H, W, 3) picture for each case kept."""
+        columns = zip(self.picture_titles, *self.pictures, strict=True)
+        return [(title, pictures) for title, *pictures in columns] if self.pictures else []
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
         """Return and log the loss."""
         loss = self.training_loss(batch)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Any, index: int) -> None:  # noqa: ANN401
+    def validation_step(self, batch: Any, index: int) -> None:
         """Score one case."""
         self._score(batch)
 
-    def test_step(self, batch: Any, index: int) -> None:  # noqa: ANN401
+    def test_step(self, batch: Any, index: int) -> None:
         """Score one case."""
         self._score(batch)
 
@@ -89,7 +95,7 @@ class Task(L.LightningModule):
         """Report the cases."""
         self._report("test")
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401
+    def configure_optimizers(self) -> Any:
         """Return the optimiser, with its schedule by step where there is one."""
         optimizer = self.make_optimizer(self.net.parameters())
         if self.make_scheduler is None:
@@ -100,12 +106,12 @@ class Task(L.LightningModule):
         """Put the card into the checkpoint."""
         checkpoint["card"] = self.card().to_json()
 
-    def _score(self, batch: Any) -> None:  # noqa: ANN401
+    def _score(self, batch: Any) -> None:
         with torch.autocast(self.device.type, enabled=False):  # scores are those of the full-precision network
             case, pictures = self.evaluate(batch)
         self.cases.append(case)
         if len(self.pictures) < self.num_samples:
-            self.pictures.append((case["name"], pictures))
+            self.pictures.append(pictures)
 
     def _forget(self) -> None:
         self.cases, self.pictures = [], []

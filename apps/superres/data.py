@@ -70,6 +70,7 @@ class SuperResolutionData(L.LightningDataModule):
         """Return batches of (low, high) patches."""
         length = len(self.train_pairs) * self.repeats
         sampler = TrainingSampler(length, self.seed, self.trainer.global_rank, self.trainer.world_size)
+        sampler.set_epoch(self.trainer.current_epoch)  # a resumed run loads its first batches before Lightning does
         return DataLoader(
             PatchDataset(self.train_pairs, self.patch, self.seed, self.augmentation),
             batch_size=self.batch_size // self.trainer.world_size,
@@ -105,7 +106,7 @@ class SuperResolutionData(L.LightningDataModule):
     def _scale(self) -> int:
         return self._net().scale
 
-    def _net(self) -> Any:  # noqa: ANN401
+    def _net(self) -> Any:
         return self.trainer.lightning_module.net
 
     def _evaluation_loader(self) -> DataLoader:
