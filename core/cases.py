@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,12 @@ def gathered(cases: list[Case]) -> list[Case]:
 
 
 def means(cases: Sequence[Case]) -> dict[str, float]:
-    """Return {metric: mean over cases}."""
-    return {key: sum(case[key] for case in cases) / len(cases) for key in metric_names(cases)}
+    """Return {metric: mean over the cases that have a value}; not-a-number where none has."""
+    return {name: _mean([case[name] for case in cases if not math.isnan(case[name])]) for name in metric_names(cases)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 def metric_names(cases: Sequence[Case]) -> list[str]:

@@ -80,6 +80,34 @@ def settle_configs(arguments: Sequence[str]) -> list[str]:
     return settled
 
 
+def with_bases(arguments: Sequence[str]) -> list[str]:
+    """Put before every config of a command line the config that it names under `base`, by a path beside it."""
+    layered: list[str] = []
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if option in ("--config", "-c"):
+            layered += _base_layers(Path(value))
+        elif option.startswith("--config="):
+            layered += _base_layers(Path(option.removeprefix("--config=")))
+        layered.append(option)
+    return layered
+
+
+def _base_layers(config: Path) -> list[str]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError):
+        return []  # the parser tells what is wrong with the file
+    base = content.get("base") if isinstance(content, dict) else None
+    if base is None:
+        return []
+    path = config.parent / str(base)
+    if not path.is_file():
+        raise UserError(f"{config}: base {base} is not there; give a path from the folder of {config.name}")
+    return [*_base_layers(path), "--config", str(path)]
+
+
 def summary(path: Path) -> str:
     """Return the first line of a Python file's docstring, without its full stop."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

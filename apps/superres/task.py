@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from ...core.cases import Case, means
 from ...core.metrics.super_resolution import super_resolution_scores
 from ...core.task import Task
 from ...core.weights.card import Card
+
+SMALLEST_SCORED = 11  # pixels inside the border, the side of the SSIM window
 
 
 class SuperResolution(Task):
@@ -55,15 +58,20 @@ class SuperResolution(Task):
         estimate = self.net(low).float()[0]
         bicubic = bicubic_resize(low[0], self.net.scale)
         case: Case = {"set": batch["set"][0], "name": batch["name"][0]}
-        case |= super_resolution_scores(estimate, high, self.border)
-        plain = super_resolution_scores(bicubic, high, self.border)
-        case |= {f"bicubic_{name}": value for name, value in plain.items()}
+        case |= self._scores(estimate, high)
+        case |= {f"bicubic_{name}": value for name, value in self._scores(bicubic, high).items()}
         nearest = F.interpolate(low, scale_factor=float(self.net.scale), mode="nearest")[0]
         return case, [_central_picture(image) for image in (nearest, bicubic, estimate, high)]
 
     def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the enlarged image, (N, C, sH, sW), clamped to 0..1."""
         return self.net(batch["low"]).float().clamp(0, 1)
+
+    def _scores(self, estimate: Tensor, truth: Tensor) -> dict[str, float]:
+        """Score one image; one too small for a score has none, and does not stop the others."""
+        if min(estimate.shape[1:]) < 2 * self.border + SMALLEST_SCORED:
+            return {"psnr": math.nan, "ssim": math.nan}
+        return super_resolution_scores(estimate, truth, self.border)
 
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""

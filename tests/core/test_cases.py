@@ -17,6 +17,11 @@ def test_means_are_over_numbers_only():
     assert means([]) == {}
 
 
+def test_a_case_without_a_value_is_left_out_of_the_mean():
+    assert means([*CASES, {"set": "c", "name": "x", "psnr": math.nan}]) == {"psnr": 25.0}
+    assert math.isnan(means([{"name": "x", "psnr": math.nan}])["psnr"])
+
+
 def test_the_table_has_a_line_per_case(tmp_path):
     write_cases(tmp_path / "cases.csv", CASES)
     with open(tmp_path / "cases.csv") as file:
