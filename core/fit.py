@@ -102,7 +102,10 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add our own options."""
         parser.add_argument(
-            "--output", type=str | None, default=None, help="Run folder. (default: runs/<config>, then runs/<config>-2 ...)"
+            "--output",
+            type=str | None,
+            default=None,
+            help="Run folder. (default: runs/<config>, then runs/<config>-2 ...)",
         )
         parser.add_argument(
             "--base", type=str | None, default=None, help="In a config: the config beside it that this one builds on."
@@ -131,7 +134,10 @@ class TrainingCLI(LightningCLI):
         """Tell the task how its network was built, for the card."""
         net = self._get(self.config, "model").init_args.get("net")
         if net is not None:
-            self.model.network = {"class_path": net.class_path, "init_args": net.get("init_args", Namespace()).as_dict()}
+            self.model.network = {
+                "class_path": net.class_path,
+                "init_args": net.get("init_args", Namespace()).as_dict(),
+            }
 
     def merged_config(self) -> str:
         """The config of all layers and options as YAML, without what names this one session."""
@@ -157,7 +163,9 @@ class TrainingCLI(LightningCLI):
         saving = training and options["enable_checkpointing"] is not False
         last = [LastCheckpoint(self.folder)] if saving else []
         best = [best_checkpoint(self.folder, self.model.monitor, self.model.monitor_mode)] if saving else []
-        loggers = as_list(options["logger"]) or ([TensorBoardLogger(self.folder, "tensorboard", "")] if training else [])
+        loggers = as_list(options["logger"]) or (
+            [TensorBoardLogger(self.folder, "tensorboard", "")] if training else []
+        )
         ours = {
             "default_root_dir": self.folder,
             "logger": [table, *loggers],
@@ -176,7 +184,9 @@ class TrainingCLI(LightningCLI):
         weights = sum(each.numel() for each in self.model.parameters())
         network = self.model.network.get("class_path", type(self.model).__name__).rpartition(".")[2]
         resumed = self._get(self.config, "ckpt_path")
-        self._say(f"{network} with {weights:,} weights into {self.folder}" + (f", continuing {resumed}" if resumed else ""))
+        self._say(
+            f"{network} with {weights:,} weights into {self.folder}" + (f", continuing {resumed}" if resumed else "")
+        )
 
     def after_fit(self) -> None:
         """Say what came of it."""

@@ -1,0 +1,83 @@
+"""Pictures of a run: curves of its metrics and columns of sample images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .atomic import written_beside
+from .metrics_table import read_rows
+
+Pictures = list[tuple[str, list[NDArray[np.uint8]]]]
+"""Columns of pictures: a title and one (height, width, 3) image for each row."""
+
+COLOURS = {"train": "#9aa5b1", "val": "#d9480f", "test": "#2b6cb0"}
+
+
+def draw_curves(table: Path, path: Path) -> None:
+    """Draw every metric of a metrics table over the optimizer steps, one panel for each name after the stage.
+
+    Args:
+        table: CSV file with a column `step` and columns such as `train/loss`, `val/loss`, `val/psnr`.
+        path: the PNG file to write; none is written where nothing was logged.
+    """
+    columns, rows = read_rows(table)
+    panels: dict[str, list[str]] = {}
+    for column in columns:
+        if column not in ("step", "epoch"):
+            panels.setdefault(column.rpartition("/")[2], []).append(column)
+    if not panels:
+        return
+    from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
+
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained", dpi=110)
+    for axes, (name, members) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for column in members:
+            points = [(float(row["step"]), float(row[column])) for row in rows if row[column]]
+            stage = column.rpartition("/")[0] or name
+            dotted = "." if len(points) < 30 else ""
+            axes.plot(*zip(*points, strict=True), dotted + "-", color=COLOURS.get(stage), label=stage, linewidth=1.4)
+        axes.set(title=name, xlabel="step")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        if len(members) > 1:
+            axes.legend(frameon=False)
+    with written_beside(path) as part:
+        figure.savefig(part)
+
+
+def draw_columns(pictures: Pictures, path: Path, margin: int = 6, heading: int = 24) -> None:
+    """Draw columns of images side by side under their titles.
+
+    Pixels stay as they are: an image that is smaller than the largest of its row is enlarged by repeating pixels.
+
+    Args:
+        pictures: columns, each of a title and as many images as there are rows.
+        path: the PNG file to write.
+        margin: pixels between the images.
+        heading: pixels for the titles.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    rows = list(zip(*(images for _, images in pictures), strict=True))
+    heights = [max(len(image) for image in row) for row in rows]
+    tiles = [[_enlarged(image, height) for image in row] for row, height in zip(rows, heights, strict=True)]
+    widths = [max(row[column].shape[1] for row in tiles) for column in range(len(pictures))]
+    lefts = np.cumsum([margin, *(width + margin for width in widths)])
+    tops = np.cumsum([heading, *(height + margin for height in heights)])
+    sheet = Image.new("RGB", (int(lefts[-1]), int(tops[-1])), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, (title, _) in enumerate(pictures):
+        pen.text((int(lefts[column]), 3), title, "black", ImageFont.load_default(14))
+        for row, tile in enumerate(tiles):
+            sheet.paste(Image.fromarray(tile[column]), (int(lefts[column]), int(tops[row])))
+    with written_beside(path) as part:
+        sheet.save(part)
+
+
+def _enlarged(image: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """Repeat every pixel as often as fits into `height`."""
+    times = max(height // len(image), 1)
+    return image.repeat(times, 0).repeat(times, 1)
