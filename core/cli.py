@@ -18,7 +18,7 @@ from .overview import FUNCTIONS, TOOLS, TRAINING, help_of_app, help_of_foveal, h
 HOMES = {
     "infer": "..apps.{app}.infer",
     "export": ".export.command",
-    "check": "..apps.{app}.data",
+    "check": "..apps.{app}.check",
 }
 """The module that holds the function of each command that is not of the Trainer."""
 
