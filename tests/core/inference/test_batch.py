@@ -1,0 +1,139 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from foveal.core.errors import UserError
+from foveal.core.inference.batch import Item, pair_paths, run_batch
+
+SUFFIXES = (".png", ".tif")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("b.PNG", "a.png", "c.tif", "notes.txt", ".hidden.png"):
+        (tmp_path / "in" / name).write_text(name)
+    return tmp_path
+
+
+def copy(item, fingerprint, progress):
+    if item.input.name == "b.PNG":
+        raise UserError(f"{item.input}: is bad")
+    item.output.parent.mkdir(exist_ok=True)
+    item.output.write_text(item.input.read_text())
+
+
+def outputs(items):
+    return [item.output for item in items]
+
+
+def test_a_folder_gives_its_images_in_order(folder):
+    out = folder / "out"
+    assert outputs(pair_paths([folder / "in"], out, SUFFIXES)) == [out / "a.png", out / "b.PNG", out / "c.tif"]
+
+
+def test_a_single_file_goes_to_a_file_or_into_a_folder(folder):
+    one = [folder / "in" / "a.png"]
+    assert outputs(pair_paths(one, folder / "x.tif", SUFFIXES)) == [folder / "x.tif"]
+    assert outputs(pair_paths(one, folder / "out", SUFFIXES)) == [folder / "out" / "a.png"]
+    (folder / "dir.png").mkdir()
+    assert outputs(pair_paths(one, folder / "dir.png", SUFFIXES)) == [folder / "dir.png" / "a.png"]
+
+
+def refused(folder, inputs, output, message):
+    with pytest.raises(UserError, match=message):
+        pair_paths([folder / each for each in inputs], folder / output, SUFFIXES)
+
+
+def test_impossible_places_are_refused(folder):
+    (folder / "empty").mkdir()
+    (folder / "other").mkdir()
+    (folder / "other" / "a.png").touch()
+    (folder / "link.png").symlink_to(folder / "in" / "a.png")
+    (folder / "hard.png").hardlink_to(folder / "in" / "a.png")
+    refused(folder, ["in"], "x.png", r"--output .*x\.png: is one file for 3 inputs")
+    refused(folder, ["in/a.png"], "x.gif", r"--output .*x\.gif: is neither")
+    refused(folder, ["in/a.png"], "in/notes.txt", r"--output .*notes\.txt: is neither")
+    refused(folder, ["gone.png"], "out", r"--input .*gone\.png: there is no such")
+    refused(folder, ["empty"], "out", r"--input .*empty: the folder holds no file")
+    refused(folder, ["in", "other"], "out", r"same output .*a\.png")
+    for output in ("in", "in/a.png", "link.png", "hard.png"):
+        refused(folder, ["in/a.png"], output, "would replace an input")
+
+
+def test_a_bad_item_is_told_last_and_the_others_are_done(folder, capsys):
+    items = pair_paths([folder / "in"], folder / "out", SUFFIXES)
+    with pytest.raises(UserError, match=r"1 of 3 inputs failed, the others are done:\n.*b\.PNG: is bad$"):
+        run_batch(items, copy, {})
+    assert (folder / "out" / "a.png").exists()
+    assert (folder / "out" / "c.tif").exists()
+    assert not (folder / "out" / "b.PNG").exists()
+    assert "b.PNG: is bad" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_fails_its_item_alone_and_is_logged(folder, caplog):
+    def work(item, fingerprint, progress):
+        if item.input.name == "a.png":
+            raise RuntimeError("a bug")
+        copy(item, fingerprint, progress)
+
+    items = [Item(folder / "in" / name, folder / "out" / name) for name in ("a.png", "c.tif")]
+    with pytest.raises(UserError, match=r"1 of 2 .*\n.*a\.png: a bug"):
+        run_batch(items, work, {}, quiet=True)
+    assert "Traceback" in caplog.text
+    assert (folder / "out" / "c.tif").exists()
+
+
+def test_the_only_item_raises_its_own_error(folder):
+    with pytest.raises(UserError, match="is bad$"):
+        run_batch([Item(folder / "in" / "b.PNG", folder / "b.png")], copy, {}, quiet=True)
+
+
+def test_a_full_disk_ends_the_batch(folder):
+    done = []
+
+    def work(item, fingerprint, progress):
+        done.append(item)
+        raise OSError(errno.ENOSPC, "No space left on device", str(item.output))
+
+    with pytest.raises(OSError, match="No space left"):
+        run_batch(pair_paths([folder / "in"], folder / "out", SUFFIXES), work, {}, quiet=True)
+    assert len(done) == 1
+
+
+def test_finished_items_are_skipped_and_changed_ones_done_again(folder, capsys):
+    done = []
+
+    def work(item, fingerprint, progress):
+        done.append(item.input.name)
+        item.output.write_text(item.input.read_text())
+
+    def again(**facts):
+        done.clear()
+        run_batch(pair_paths([Path(folder / "in")], folder, SUFFIXES), work, facts)
+        return list(done)
+
+    assert again(weights=1) == ["a.png", "b.PNG", "c.tif"]
+    assert again(weights=1) == []
+    assert "a.png is done already" in capsys.readouterr().err
+    (folder / "in" / "c.tif").write_text("changed")
+    assert again(weights=1) == ["c.tif"]
+    (folder / "a.png").unlink()
+    assert again(weights=1) == ["a.png"]
+    assert again(weights=2) == ["a.png", "b.PNG", "c.tif"]
+
+
+def test_files_of_others_are_replaced_only_when_told(folder):
+    items = [Item(folder / "in" / "a.png", folder / "mine.png")]
+    (folder / "mine.png").write_text("precious")
+    with pytest.raises(UserError, match=r"mine\.png: exists already; give --overwrite"):
+        run_batch(items, copy, {}, quiet=True)
+    assert (folder / "mine.png").read_text() == "precious"
+    run_batch(items, copy, {}, overwrite=True, quiet=True)
+    assert (folder / "mine.png").read_text() == "a.png"
+
+
+def test_quiet_says_nothing(folder, capsys):
+    run_batch([Item(folder / "in" / "a.png", folder / "x.png")], copy, {}, quiet=True)
+    assert capsys.readouterr() == ("", "")
