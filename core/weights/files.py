@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from ..atomic import written_beside
@@ -132,4 +132,4 @@ def save_weights(module: nn.Module, card: Card, path: str | Path) -> None:
     """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     with written_beside(Path(path)) as part:
-        save_file(state, part, metadata={"card": card.to_json(), "format": "pt"})
+        part.write_bytes(serialise(state, metadata={"card": card.to_json(), "format": "pt"}))

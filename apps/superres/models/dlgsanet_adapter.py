@@ -156,7 +156,7 @@ def _card(arguments: dict[str, Any]) -> Card:
         network={"class_path": f"{DLGSANet.__module__}.{DLGSANet.__name__}", "init_args": arguments},
         channels=("red", "green", "blue") if channels == 3 else ("grey",) * channels,
         scale=scale,
-        tile=4 * TLC_WINDOW.get(scale, 48),
+        tile=192,
         overlap=32,
         licence="Apache-2.0",
         training={"source": "https://github.com/NeonLeexiang/DLGSANet"},

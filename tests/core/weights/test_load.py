@@ -210,11 +210,12 @@ def test_cards_that_contradict_the_weights_are_refused(changes, words, net, tmp_
 def test_failing_to_write_leaves_the_older_file(net, weights, monkeypatch):
     before = weights.read_bytes()
 
-    def full_disk(state, path, metadata):
-        path.write_bytes(b"half")
+    def full_disk(path, content):
+        with path.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("foveal.core.weights.files.save_file", full_disk)
+    monkeypatch.setattr("pathlib.Path.write_bytes", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_weights(net, tiny_card(), weights)
     assert weights.read_bytes() == before

@@ -1,0 +1,94 @@
+"""The command `export`: writes a program, runs it beside its network, and keeps it only if both agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..weights.card import Card
+    from .artifact import Artifact
+
+LIMIT = 1e-4
+"""Largest relative difference, ||program - network|| / ||network||, with which a program is kept."""
+
+SUFFIXES = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
+"""Formats whose own tools want a certain suffix."""
+
+
+def export(
+    weights: str, output: Path, format: Literal["torchscript", "pt2", "aoti", "onnx"], device: str = "cpu"
+) -> None:
+    """Write a network as one file that runs without this package, for inputs of any size.
+
+    The file carries the weights card. It is opened again and run beside the network at two sizes, and kept only if
+    both agree within 1e-4 (relative, float32).
+
+    Args:
+        weights: name of shipped weights, or path of a checkpoint, safetensors file or the authors' checkpoint.
+        output: file to write.
+        format: torchscript (C++ or bare PyTorch), pt2 (torch.export), aoti (compiled for this machine by AOTInductor;
+            minutes), onnx (other run times; needs foveal[onnx]).
+        device: cpu or cuda, where the program is checked; aoti compiles for it.
+
+    Example:
+        foveal superres export --weights dlgsanet-tiny-x4 --format torchscript --output x4.pt
+
+    Raises:
+        UserError: the weights cannot be loaded, the suffix does not suit the format, a tool is missing, or the program
+            differs from its network.
+    """
+    output = Path(output).expanduser()
+    if output.suffix != SUFFIXES.get(format, output.suffix):
+        raise UserError(f"--output {output}: a file of format {format} is named *{SUFFIXES[format]}.")
+    from ..atomic import written_beside
+    from ..inference.device import find_device
+    from ..weights.load import load_model
+    from .artifact import open_artifact, tool_of
+
+    where = find_device(device)
+    net = load_model(weights, where).requires_grad_(False)
+    with written_beside(output) as part:
+        tool_of(format).save(net, net.card, part)
+        differences = compare(open_artifact(part, where), net, net.card)
+        if not max(differences.values()) <= LIMIT:
+            raise UserError(
+                f"{output}: not written, because the {format} program differs from its network: {_told(differences)}"
+            )
+    size = output.stat().st_size / 1e6
+    print(f"{output}: {format}, {size:.1f} MB, relative difference to the network {_told(differences)}")
+
+
+def compare(program: Artifact, net: nn.Module, card: Card) -> dict[tuple[int, int], float]:
+    """Return {(height, width): relative difference} of a program to its network, on seeded noise in the value range.
+
+    One size is a tile; the other is odd where the card allows it, and longer than one attention window along one axis
+    and shorter along the other for the usual windows.
+    """
+    import torch
+
+    device = next(net.parameters()).device
+    low, high = card.value_range
+    generator = torch.Generator().manual_seed(0)
+    differences = {}
+    for height, width in _sizes(card):
+        image = low + (high - low) * torch.rand(1, len(card.channels), height, width, generator=generator)
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            expected = net(image.to(device)).double()
+            found = program(image.to(device)).double()
+        differences[height, width] = float((found - expected).norm() / expected.norm())
+    return differences
+
+
+def _sizes(card: Card) -> list[tuple[int, int]]:
+    tile, multiple = card.tile, card.size_multiple
+    odd = (2 * tile // 3 + 1, max(tile // 3 - 1, 1))
+    return [(tile, tile), tuple(-(-side // multiple) * multiple for side in odd)]
+
+
+def _told(differences: dict[tuple[int, int], float]) -> str:
+    return ", ".join(f"{value:.1e} at {height}x{width}" for (height, width), value in differences.items())

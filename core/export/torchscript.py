@@ -1,0 +1,48 @@
+"""TorchScript: one file that PyTorch for C++ or a bare PyTorch runs, at any size.
+
+Scripted, not traced: the windows of an image depend on its size, and a trace would keep the example's.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..weights.card import Card
+from .archive import CARD, read_members
+
+REACHES_FILES = re.compile(rb"\b(?:torch|ops\.\w+)\.(?:save|load|from_file)\(")
+
+
+def save(net: nn.Module, card: Card, path: Path) -> None:
+    """Write the network as TorchScript, with its card as the extra file `card.json`."""
+    with _quiet():
+        torch.jit.save(torch.jit.script(net), path, _extra_files={CARD: card.to_json()})
+
+
+def load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Open a TorchScript file on a device.
+
+    Raises:
+        UserError: its code would read or write files.
+    """
+    for name, content in read_members(path).items():
+        if name.startswith("code/") and (found := REACHES_FILES.search(content)):
+            raise UserError(f"{path}: refused, because its code calls {found[0].decode()}...), which reaches files.")
+    with _quiet():
+        return torch.jit.load(path, map_location=device).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the notice that TorchScript will be removed some day."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit")
+        yield
