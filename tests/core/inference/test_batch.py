@@ -86,7 +86,7 @@ def test_an_unexpected_error_fails_its_item_alone_and_is_logged(folder, caplog):
 
 
 def test_the_only_item_raises_its_own_error(folder):
-    with pytest.raises(UserError, match="is bad$"):
+    with pytest.raises(UserError, match=r"is bad$"):
         run_batch([Item(folder / "in" / "b.PNG", folder / "b.png")], copy, {}, quiet=True)
 
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -145,4 +147,4 @@ def test_rows_are_written_as_soon_as_they_are_final():
     engine(identity(), tile=10, overlap=2).run(Window(noise(3, 100, 30)), Recorder(), lambda *row: seen.append(row))
     assert len(seen) == 13
     assert seen[-1] == (100, 100)
-    assert all(later > earlier for (earlier, _), (later, _) in zip(seen, seen[1:], strict=False))
+    assert all(later > earlier for (earlier, _), (later, _) in pairwise(seen))

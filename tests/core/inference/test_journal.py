@@ -6,7 +6,11 @@ from foveal.core.inference.journal import Journal, fingerprint
 def test_a_fingerprint_changes_with_the_input_and_with_every_fact(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"1")
-    marks = {fingerprint(path, {"tile": 8}), fingerprint(path, {"tile": 9}), fingerprint(path, {"tile": 8, "tta": True})}
+    marks = {
+        fingerprint(path, {"tile": 8}),
+        fingerprint(path, {"tile": 9}),
+        fingerprint(path, {"tile": 8, "tta": True}),
+    }
     assert fingerprint(path, {"tile": 8}) in marks
     os.utime(path, ns=(1, 1))
     marks.add(fingerprint(path, {"tile": 8}))
