@@ -8,13 +8,16 @@ from .datasets.pairs import Pair
 class SamplePhotographs:
     """Photographs inside the scikit-image wheel.
 
-    Shows: an astronaut, textures, a motorcycle, a galaxy field, a retina and more, 300 to 1400 pixels, 8 bits.
-    Channels: grey or RGB. Licence: public domain or CC0, listed in the documentation of `skimage.data`. Citation:
+    Shows: an astronaut, a cat, textures, a galaxy field, a retina and more, 300 to 1400 pixels, 8 bits.
+    Channels: grey or RGB. Licence: public domain or CC0 but for
+    the motorcycle, see the documentation of `skimage.data`. Citation:
     van der Walt et al., "scikit-image: image processing in Python", PeerJ 2014.
 
     Args:
         names: file names, e.g. ["astronaut.png"].
     """
+
+    licence = "public domain or CC0"
 
     def __init__(self, names: list[str]) -> None:
         self.names = names

@@ -93,9 +93,19 @@ class SuperResolutionData(L.LightningDataModule):
         return self._evaluation_loader()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data: {part: {"images": count, "bytes": total, "names": [...]}}."""
-        sets = {"train": self.train_sources, **self.validation_sources}
-        return {name: _facts(self._pairs(sources)) for name, sources in sets.items()}
+        """Return what identifies the data: {part: [{"layout", "licence", "images", "bytes", "names"} of each source]}."""
+        parts = {"train": self.train_sources, **self.validation_sources}
+        return {name: [self._facts(source) for source in sources] for name, sources in parts.items()}
+
+    def _facts(self, source: PairSource) -> dict[str, Any]:
+        pairs = source.pairs(self._scale())
+        return {
+            "layout": type(source).__name__,
+            "licence": source.licence,
+            "images": len(pairs),
+            "bytes": sum(pair.high.stat().st_size for pair in pairs),
+            "names": [pair.name for pair in pairs],
+        }
 
     def _pairs(self, sources: list[PairSource]) -> list[Pair]:
         return [pair for source in sources for pair in source.pairs(self._scale())]
@@ -112,11 +122,6 @@ class SuperResolutionData(L.LightningDataModule):
     def _evaluation_loader(self) -> DataLoader:
         sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(self.evaluation, batch_size=1, sampler=sampler)
-
-
-def _facts(pairs: list[Pair]) -> dict[str, Any]:
-    names = [pair.name for pair in pairs]
-    return {"images": len(pairs), "bytes": sum(pair.high.stat().st_size for pair in pairs), "names": names}
 
 
 def _user_cache() -> Path:

@@ -16,10 +16,12 @@ class ImageFolder:
 
     Args:
         folder: the folder.
+        licence: terms of the images, written to the card of what is trained on them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, licence: str = "") -> None:
         self.folder = Path(folder)
+        self.licence = licence
 
     def pairs(self, scale: int) -> list[Pair]:
         """Return one pair per image.

@@ -18,11 +18,13 @@ class PairedFolders:
     Args:
         high: folder of high-resolution images, e.g. DIV2K/DIV2K_valid_HR.
         low: folder of low-resolution images, e.g. DIV2K/DIV2K_valid_LR_bicubic/X{scale}.
+        licence: terms of the images, written to the card of what is trained on them.
     """
 
-    def __init__(self, high: str, low: str) -> None:
+    def __init__(self, high: str, low: str, licence: str = "") -> None:
         self.high = high
         self.low = low
+        self.licence = licence
 
     def pairs(self, scale: int) -> list[Pair]:
         """Return one pair per high-resolution image.

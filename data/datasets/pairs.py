@@ -37,7 +37,9 @@ class Pair:
 
 
 class PairSource(Protocol):
-    """A dataset layout: it lists its pairs for a scale."""
+    """A dataset layout: it lists its pairs for a scale, and tells the terms of its images."""
+
+    licence: str
 
     def pairs(self, scale: int) -> list[Pair]:
         """Return the pairs in a fixed order; raises UserError where there are none."""

@@ -16,7 +16,7 @@ def module(tmp_path, world=1, rank=0, **options):
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (3, 40, 32), dtype=np.uint8)
         write_image(folder / f"{number}.png", pixels)
-    source = ImageFolder(folder)
+    source = ImageFolder(folder, "CC0-1.0")
     options = {"patch": 8, "batch_size": 4, "repeats": 4, "workers": 0, "cache": tmp_path / "cache"} | options
     data = SuperResolutionData([source], [source], **options)
     net = SimpleNamespace(scale=2, in_channels=3)
@@ -57,7 +57,8 @@ def test_without_test_sets_the_validation_images_are_tested(tmp_path):
 
 
 def test_the_fingerprint_names_the_images(tmp_path):
-    facts = module(tmp_path).fingerprint()
-    assert facts["train"]["images"] == 3
-    assert facts["train"]["names"] == ["0", "1", "2"]
-    assert facts["train"]["bytes"] > 0
+    (facts,) = module(tmp_path).fingerprint()["train"]
+    assert facts["images"] == 3
+    assert facts["names"] == ["0", "1", "2"]
+    assert facts["bytes"] > 0
+    assert facts["licence"] == "CC0-1.0"
