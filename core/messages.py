@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like `word` (case and - or _ aside), or None where none is near."""
-    by_form = {_form(each): each for each in known}
+    by_form: dict[str, str] = {}
+    for each in known:
+        by_form.setdefault(_form(each), each)
     found = difflib.get_close_matches(_form(word), by_form, n=1, cutoff=0.6)
     return by_form[found[0]] if found else None
 
@@ -49,7 +51,7 @@ def explain(error: Exception, parser: ArgumentParser, arguments: Sequence[str] =
     )
     if told is None:
         told = (f"{fault.place}: " if fault.place else "") + " ".join(fault.text.split())
-    return _origin(fault, arguments) + told
+    return _origin(fault, told, arguments) + told
 
 
 class _Fault(NamedTuple):
@@ -120,7 +122,8 @@ def _deepest(faults: list[_Fault]) -> _Fault:
 def _unknown_key(fault: _Fault, match: re.Match, parser: ArgumentParser) -> str:
     if fault.class_path:
         owner = f"{fault.place} ({fault.class_path.rpartition('.')[2]})"
-        return f"unknown key '{match[1]}' in {owner}{suggestion(match[1], _parameters(fault.class_path))}"
+        key = match[1].partition(".")[0]
+        return f"unknown key '{key}' in {owner}{suggestion(key, _parameters(fault.class_path))}"
     group = re.search(r"Group '([^']+)'", fault.text)
     full_key = f"{group[1]}.{match[1]}" if group else match[1]
     above, key, known = _first_unknown(full_key, _destinations(parser))
@@ -144,6 +147,8 @@ def _wrong_value(fault: _Fault, match: re.Match, parser: ArgumentParser) -> str:
     words = literals + [_KINDS.get(each, each) for each in re.findall(r"<class '([^']+)'>", kinds)]
     near = nearest(value, literals)
     hint = f"; did you mean '{near}'?" if near else ""
+    if near and len(words) > 4:
+        return f"{_as_option(fault.place, parser)}: unknown value {value}{hint}"
     expected = f"one of {', '.join(words)}" if len(words) > 2 else " or ".join(words) or kinds
     return f"{_as_option(fault.place, parser)}: expected {expected}, got {value}{hint}"
 
@@ -257,15 +262,15 @@ def _as_option(place: str, parser: ArgumentParser) -> str:
     return f"--{place}" if place in _destinations(parser) and "." not in place else place
 
 
-def _origin(fault: _Fault, arguments: Sequence[str]) -> str:
+def _origin(fault: _Fault, told: str, arguments: Sequence[str]) -> str:
     """Name the config file that holds the faulty word, as "file: "; "" where the command line itself holds it."""
     if re.search(_COMMAND_LINE, fault.text):
         return ""
     files = [path for path in map(Path, config_files(arguments)) if path.is_file()]
     if "Problems parsing config" in fault.text:
         return next((f"{path}: " for path in files if not _is_yaml(path)), "")
-    quoted = re.search(r"option '([^']+)'", fault.text, re.IGNORECASE)
-    word = re.escape((quoted[1] if quoted else fault.place).split(".")[-1 if fault.class_path or not quoted else 0])
+    unknown = re.match(r"unknown key '([^']+)'", told)
+    word = re.escape(unknown[1] if unknown else fault.place.rpartition(".")[2])
     if any(re.match(rf"--([\w.]+\.)?{word}(=|$)", each) for each in arguments):
         return ""
     return next((f"{path}: " for path in reversed(files) if re.search(rf"\b{word}['\"]?\s*:", path.read_text())), "")

@@ -15,8 +15,13 @@ from foveal.core.messages import config_files, explain, nearest, suggestion
 class Net:
     """A stand-in for a network."""
 
-    def __init__(self, dim: int = 48, mode: Literal["dense", "sparse"] = "dense"):
-        self.dim, self.mode = dim, mode
+    def __init__(
+        self,
+        dim: int = 48,
+        mode: Literal["dense", "sparse"] = "dense",
+        size: Literal["tiny", "small", "large", "huge", "full"] = "tiny",
+    ):
+        self.dim, self.mode, self.size = dim, mode, size
 
 
 class Wide(Net):
@@ -68,14 +73,16 @@ def model(net="stand_in.Net", net_args=None, **task_args):
         ({"trainer": {"max_epochs": "many"}}, "trainer.max_epochs: expected a whole number, got many"),
         ({"trainer": {"precision": "bf61"}}, "trainer.precision: expected 32 or bf16, got bf61; did you mean 'bf16'?"),
         (model(lrr=1.0), "unknown key 'lrr' in model (Task); did you mean 'lr'?"),
+        (model(speed={"fast": {"very": 1}}), "unknown key 'speed' in model (Task); there is net, lr"),
         (model(net_args={"dims": 4}), "unknown key 'dims' in model.net (Net); did you mean 'dim'?"),
         (model("stand_in.Wide", {"dims": 4}), "unknown key 'dims' in model.net (Wide); did you mean 'dim'?"),
-        (model(net_args={"zzz": 4}), "unknown key 'zzz' in model.net (Net); there is dim, mode"),
+        (model(net_args={"zzz": 4}), "unknown key 'zzz' in model.net (Net); there is dim, mode, size"),
         (model(net_args={"dim": "four"}), "model.net.dim: expected a whole number, got four"),
         (
             model(net_args={"mode": "spars"}),
             "model.net.mode: expected dense or sparse, got spars; did you mean 'sparse'?",
         ),
+        (model(net_args={"size": "hgue"}), "model.net.size: unknown value hgue; did you mean 'huge'?"),
         (model("stand_in.Nett"), "model.net: there is no stand_in.Nett; did you mean 'Net'?"),
         (
             model("foveal.core.mesages.Net"),
@@ -91,7 +98,7 @@ def test_a_fault_in_a_config_names_file_key_and_remedy(parser, tmp_path, config,
 
 def test_the_faulty_one_of_several_configs_is_named(parser, tmp_path):
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
-    good.write_text(yaml.safe_dump(model()))
+    good.write_text(yaml.safe_dump(model() | {"trainer": {"max_epochs": 3}}))
     bad.write_text("trainer: {max_epoch: 3}")
     assert told(parser, ["--config", str(bad), f"--config={good}"]).startswith(f"{bad}: unknown key 'max_epoch'")
 
@@ -141,6 +148,7 @@ def test_an_error_of_unknown_shape_is_told_in_one_line(parser):
 
 def test_nearest_ignores_case_and_dashes_and_refuses_what_is_far():
     assert nearest("CKPT-path", ["ckpt_path", "config"]) == "ckpt_path"
+    assert nearest("adan", ["Adam", "adam"]) == "Adam"
     assert nearest("zebra", ["ckpt_path", "config"]) is None
 
 
