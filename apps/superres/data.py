@@ -93,7 +93,7 @@ class SuperResolutionData(L.LightningDataModule):
         return self._evaluation_loader()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data: {part: [{"layout", "licence", "images", "bytes", "names"} of each source]}."""
+        """Return what identifies the data: {part: [licence, number, bytes and names of the images of each source]}."""
         parts = {"train": self.train_sources, **self.validation_sources}
         return {name: [self._facts(source) for source in sources] for name, sources in parts.items()}
 
