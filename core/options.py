@@ -3,7 +3,7 @@
 import inspect
 import types
 from argparse import ArgumentError, HelpFormatter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -51,31 +51,47 @@ def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
     about = {each.arg_name: " ".join((each.description or "").split()) for each in text.params}
     parser = ArgumentParser(
         prog=program,
-        description=text.short_description,
+        usage=f"{program} {' '.join(_required(function))} [options]",
+        description="\n\n".join(filter(None, [text.short_description, text.long_description])),
         epilog="\n".join(f"example:\n  {each.description}" for each in text.examples),
         exit_on_error=False,
         allow_abbrev=False,
+        add_help=False,
         formatter_class=_Help,
     )
-    groups = {name: title for title, names in GROUPS.items() for name in names}
-    made: dict[str, Any] = {}
-    hints = get_type_hints(function)
-    for name, parameter in inspect.signature(function).parameters.items():
-        title = groups.get(name, "settings")
-        if title not in made:
-            made[title] = parser.add_argument_group(title)
-        made[title].add_argument(f"--{name}", **_option(hints[name], parameter.default, about.get(name, "")))
+    titles = {name: title for title, names in GROUPS.items() for name in names}
+    groups = {title: parser.add_argument_group(title) for title in ("files", "settings", "machine", "reporting")}
+    for name, hint, default in _parameters(function):
+        options = _option(hint, default, about.get(name, ""))
+        groups[titles.get(name, "settings")].add_argument(f"--{name}", **options)
+    groups["reporting"].add_argument("-h", "--help", action="help", help="show this help")
     return parser
 
 
+def _parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+    """Return (name, type, default) of each parameter; the default is `Parameter.empty` where one must be given."""
+    hints = get_type_hints(function)
+    return [(name, hints[name], each.default) for name, each in inspect.signature(function).parameters.items()]
+
+
+def _required(function: Callable[..., Any]) -> Iterator[str]:
+    for name, hint, default in _parameters(function):
+        if default is inspect.Parameter.empty:
+            several = get_origin(hint) is list
+            value = _metavar(get_args(hint)[0] if several else hint)
+            yield f"--{name} {value}{' ...' if several else ''}"
+
+
 class _Help(HelpFormatter):
-    """Keep the line breaks of the example; give the options a wider column."""
+    """Fill paragraphs one by one, keep the lines of the example, give the options a wider column."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
         super().__init__(prog, max_help_position=30, **settings)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
+        if text.startswith("example:"):
+            return text
+        return "\n\n".join(super(_Help, self)._fill_text(each, width, indent) for each in text.split("\n\n"))
 
 
 def _option(hint: Any, default: Any, text: str) -> dict[str, Any]:

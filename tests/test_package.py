@@ -70,7 +70,9 @@ def test_every_import_is_a_declared_dependency():
     assert not undeclared
 
 
-@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
+@pytest.mark.parametrize(
+    "arguments", [["check", "--output-format=concise"], ["format", "--check", "--output-format=concise"]]
+)
 def test_ruff_is_content(arguments):
     done = subprocess.run(
         [sys.executable, "-m", "ruff", *arguments, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
@@ -132,6 +134,7 @@ def test_importing_foveal_imports_nothing_heavy():
         ["superres", "fit", "--config", "configs/superres/quikstart.yaml"],
         ["superres", "infer", "--help"],
         ["superres", "export", "--help"],
+        ["superres", "check", "--help"],
         ["superres", "infre"],
         ["superres", "infer", "--inptu", "photo.png"],
     ],

@@ -19,6 +19,9 @@ def enlarge(
 ):
     """Enlarge photographs.
 
+    An interrupted run goes on
+    where it was.
+
     Args:
         input: files or folders, 100 % of them read.
         output: where the larger ones
@@ -82,10 +85,22 @@ def test_mistakes_are_told_in_one_line(arguments, line):
 
 def test_help_groups_the_options_and_ends_with_the_example():
     text = parser_of(enlarge, "foveal superres enlarge").format_help()
-    assert text.startswith("usage: foveal superres enlarge ")
-    words = ["files:", "--input PATH [PATH ...]  ", "machine:", "--tile auto|N  ", "settings:\n  --dry_run "]
-    places = [text.rindex(each) for each in words]
+    assert text.startswith(
+        "usage: foveal superres enlarge --input PATH ... --output PATH [options]\n\nEnlarge photographs.\n"
+    )
+    assert "\n\nAn interrupted run goes on\nwhere it was" not in text
+    files, settings = "files:\n  --input PATH [PATH ...]  ", "settings:\n  --dry_run "
+    words = [files, settings, "machine:\n  --tile auto|N ", "reporting:\n  -h, --help"]
+    places = [text.index(each) for each in words]
     assert places == sorted(places)
     assert "files or folders, 100 % of them read." in text
+    assert "where the larger ones are written." in text
     assert "(default: tiny)" in text
     assert text.endswith("example:\n  enlarge --input a.png --output b.png\n")
+
+
+def test_help_is_printed_and_ends_the_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        call(enlarge, ["--help"], "enlarge")
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: enlarge ")
