@@ -1,0 +1,1 @@
+"""The apps, one a folder; none imports another."""
