@@ -70,10 +70,9 @@ def test_every_import_is_a_declared_dependency():
     assert not undeclared
 
 
-@pytest.mark.parametrize(
-    "arguments", [["check", "--output-format=concise"], ["format", "--check", "--output-format=concise"]]
-)
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
 def test_ruff_is_content(arguments):
+    command = [sys.executable, "-m", "ruff", *arguments, "--output-format=concise", "--no-cache", "."]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
