@@ -31,9 +31,8 @@ def read_members(path: Path) -> dict[str, bytes]:
 
 def read_card(path: Path) -> str | None:
     """Return the text of the card in an archive, or None where it has none."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.partition("/")[2] == f"extra/{CARD}"]
-        return archive.read(names[0]).decode() if names else None
+    text = read_members(path).get(f"extra/{CARD}")
+    return None if text is None else text.decode(errors="replace")
 
 
 def add_card(path: Path, text: str) -> None:

@@ -46,16 +46,16 @@ def open_artifact(path: Path, device: str | torch.device = "cpu") -> Artifact:
         UserError: the file has no card, would run code, or cannot run here.
     """
     form = file_format(path)
-    card = _card(path, form)
     try:
+        card = _card(path, form)
         run = tool_of(form).load(path, torch.device(device))
     except UserError:
         raise
     except Exception as error:  # every run time has its own errors for files of another version or machine
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"{path}: this {form} file cannot be opened by PyTorch {torch.__version__} here ({reason}). "
-            "Export the network again on this machine."
+            f"{path}: this {form} file cannot be opened with PyTorch {torch.__version__} ({reason}). "
+            "It is damaged or from another version or machine; export the network again here."
         ) from error
     return Artifact(run, card)
 

@@ -1,0 +1,80 @@
+"""The command `export`: keeps a program only if it does what its network does."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from foveal.core.errors import UserError
+from foveal.core.export import torchscript
+from foveal.core.export.command import _sizes, compare, export
+from foveal.core.weights.card import Card
+from foveal.core.weights.load import load_program
+
+
+def test_export_writes_a_program_that_was_checked_at_two_sizes(weights, net, tmp_path, capsys):
+    export(str(weights), tmp_path / "out" / "tiny.pt", "torchscript")
+    assert load_program(tmp_path / "out" / "tiny.pt").card == net.card
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny.pt"]
+    told = capsys.readouterr().out
+    assert "torchscript" in told
+    assert " at 27x27, " in told
+    assert " at 19x8\n" in told
+
+
+@pytest.mark.parametrize("damage", [lambda weight: weight.mul_(1.01), lambda weight: weight.fill_(torch.nan)])
+def test_a_program_that_differs_is_not_kept(damage, weights, tmp_path, monkeypatch):
+    output = tmp_path / "tiny.pt"
+    output.write_text("older")
+    save = torchscript.save
+
+    def save_damaged(net, card, path):
+        backup = net.fuse.weight.clone()
+        damage(net.fuse.weight)
+        save(net, card, path)
+        net.fuse.weight.copy_(backup)
+
+    monkeypatch.setattr(torchscript, "save", save_damaged)
+    with pytest.raises(UserError, match=r"tiny\.pt: not written, because the torchscript program differs"):
+        export(str(weights), output, "torchscript")
+    assert output.read_text() == "older"
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.pt"]
+
+
+def test_difference_is_relative(net):
+    class Scaled:
+        card = net.card
+
+        def __call__(self, x):
+            return net(x) * 1.5
+
+    for difference in compare(Scaled(), net, net.card).values():
+        assert difference == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("onnx", ".pt"), ("pt2", ".onnx"), ("aoti", ".so")])
+def test_wrong_suffix_is_refused_before_any_work(format, suffix, tmp_path):
+    with pytest.raises(UserError, match=f"a file of format {format} is named"):
+        export("absent", tmp_path / f"tiny{suffix}", format)
+
+
+def test_compiling_without_a_compiler_is_refused(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match="there is no no-such-compiler here"):
+        export(str(weights), tmp_path / "tiny.pt2", "aoti")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("tile", "multiple"), [(192, 1), (192, 16), (1, 1), (8, 8)])
+def test_checked_sizes_differ_and_suit_the_network(tile, multiple):
+    network = {"class_path": "foveal.none.Net"}
+    card = Card(name="x", app="superres", network=network, tile=tile, overlap=0, size_multiple=multiple)
+    first, second = _sizes(card)
+    assert first == (tile, tile)
+    assert all(side > 0 and side % multiple == 0 for side in second)
+
+
+def test_help_needs_no_torch():
+    code = "import sys, foveal.core.export.command; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
