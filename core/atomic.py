@@ -23,5 +23,16 @@ def written_beside(path: Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+    except Exception as error:
+        _name_file(error, path)
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _name_file(error: BaseException | None, path: Path) -> None:
+    """Tell the system's errors behind `error` the file, which a full disk does not name."""
+    while error is not None:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        error = error.__cause__ or error.__context__
