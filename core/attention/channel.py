@@ -58,7 +58,7 @@ class ChannelAttention(nn.Module):
 
 
 def window_indices(size: int, window: int, like: Tensor) -> Tensor:
-    """Return (windows, k), k = min(size, window): the indices along one axis of evenly stepped windows that cover it."""
+    """Return (windows, k), k = min(size, window): the indices of evenly stepped windows that cover one axis."""
     length = min(size, window)
     count = (size - 1) // length + 1
     step = (size - length + max(count - 1, 1) - 1) // max(count - 1, 1)

@@ -1,4 +1,4 @@
-"""Local attention whose weights are predicted, not compared: a convolution with a kernel of its own at each position."""
+"""Local attention whose weights are predicted, not compared: a convolution with its own kernel at each position."""
 
 from torch import Tensor, nn
 

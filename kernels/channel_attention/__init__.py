@@ -6,7 +6,7 @@ from . import reference
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
-    """Mix channels by the ReLU of their cosine similarity (Li et al. 2023, DLGSANet, sec. 3.3, sparse global self-attention).
+    """Mix channels by the ReLU of their cosine similarity (Li et al. 2023, DLGSANet, sec. 3.3).
 
     There is no softmax and no renormalisation: channels that point away from each other do not mix at all.
 

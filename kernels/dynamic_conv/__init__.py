@@ -7,9 +7,9 @@ from . import reference
 
 
 def dynamic_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each position with its own kernels (Li et al. 2023, DLGSANet, sec. 3.2; correlation, zero padding, no bias).
+    """Convolve each position with its own kernels (Li et al. 2023, DLGSANet, sec. 3.2).
 
-    Half-precision inputs are accumulated in float32.
+    A correlation with zero padding and without bias; half-precision inputs are accumulated in float32.
 
     Args:
         x: (N, C, H, W) with C = G c; the c channels that share a kernel are contiguous.

@@ -41,13 +41,13 @@ class DynamicConv2d(torch.autograd.Function):
         return dynamic_conv2d(x, kernels)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ANN401
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         """Keep the two inputs for the backward pass."""
         ctx.save_for_backward(*inputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of `x` and `kernels` for the output's gradient (N, C, H, W)."""
         x, kernels = ctx.saved_tensors
         n, channels, height, width = x.shape

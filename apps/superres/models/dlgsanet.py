@@ -110,7 +110,9 @@ class DLGSANet(nn.Module):
     ) -> None:
         super().__init__()
         if dim % heads or dim % channels_per_kernel:
-            raise ValueError(f"dim {dim} must be a multiple of heads {heads} and channels_per_kernel {channels_per_kernel}")
+            raise ValueError(
+                f"dim {dim} must be a multiple of heads {heads} and channels_per_kernel {channels_per_kernel}"
+            )
         if kernel % 2 == 0:
             raise ValueError(f"kernel {kernel} must be odd")
         self.scale = scale
