@@ -74,16 +74,26 @@ def _train(app: str, command: str, options: Sequence[str], program: str) -> int:
     return fit(app, command, options) or 0
 
 
+def _run(script: str, arguments: Sequence[str]) -> int:
+    """Run what stands after the word `run` of either script."""
+    match list(arguments):
+        case []:
+            raise UserError(f"run needs an app{suggestion('', apps())}")
+        case ["-h" | "--help" | "help", *_]:
+            print(help_of_foveal())
+            return 0
+        case [app, *rest]:
+            return run_app(app, rest, f"{script} run {app}")
+
+
 def _foveal(arguments: Sequence[str]) -> int:
     match list(arguments):
         case [] | ["-h" | "--help" | "help", *_]:
             print(help_of_foveal())
         case ["-V" | "--version", *_]:
             print(f"foveal {__version__}")
-        case ["run"]:
-            raise UserError(f"run needs an app{suggestion('', apps())}")
-        case ["run", app, *rest]:
-            return run_app(app, rest, f"foveal run {app}")
+        case ["run", *rest]:
+            return _run("foveal", rest)
         case [("doctor" | "list") as tool, "-h" | "--help"]:
             print(f"usage: foveal {tool}\n\nShow {TOOLS[tool]}.")
         case [("doctor" | "list") as tool, unexpected, *_]:
@@ -105,9 +115,7 @@ def _foveal(arguments: Sequence[str]) -> int:
 
 def _lightning(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "run":
-        if len(arguments) == 1:
-            raise UserError(f"run needs an app{suggestion('', apps())}")
-        return run_app(arguments[1], arguments[2:], f"lightning run {arguments[1]}")
+        return _run("lightning", arguments[1:])
     other = _other_lightning()
     if other is not None:
         return other()

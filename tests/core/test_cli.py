@@ -146,7 +146,7 @@ def test_a_closed_pipe_is_quiet():
     assert (done.returncode, done.stderr) == (141, "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"], ["help"]])
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"], ["help"], ["run", "--help"]])
 def test_help_lists_apps_and_commands(capsys, arguments):
     assert main(arguments) == 0
     out = capsys.readouterr().out
