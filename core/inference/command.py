@@ -68,5 +68,6 @@ def _check_card(card: Card, weights: str, app: str, scale: int | None) -> None:
         raise UserError(f"--weights {weights}: are for {card.app}, not for {app}; run `foveal {card.app} infer`.")
     if scale not in (None, card.scale):
         fitting = [each.name for each in cards() if each.app == app and each.scale == scale]
-        hint = f"give --weights {' or '.join(fitting)}" if fitting else "no weights that come with Foveal do"
+        none = f"no weights that come with Foveal enlarge by {scale}"
+        hint = f"give --weights {' or '.join(fitting)}" if fitting else none
         raise UserError(f"--scale {scale}: the weights {weights} enlarge by {card.scale}, not by {scale}; {hint}.")

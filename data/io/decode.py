@@ -35,7 +35,7 @@ BEGINNINGS = {
     b"BM": "BMP",
 }
 CHANNELS = {("gray",): 1, ("gray", "alpha"): 2, ("red", "green", "blue"): 3, ("red", "green", "blue", "alpha"): 4}
-BAND = 256  # rows decoded at a time where all are needed
+BAND = 64  # rows decoded at a time where all are needed
 ORIENTATION, EXTRA_SAMPLES = 274, 338  # TIFF and EXIF tags
 PREMULTIPLIED = 1
 
@@ -93,7 +93,7 @@ def open_picture(path: Path) -> Picture:
 def gdal(**options: str) -> rasterio.Env:
     """Return the context for calls of GDAL: a small cache, no side files, nothing read but the file itself."""
     return rasterio.Env(
-        GDAL_CACHEMAX=32,  # megabytes
+        GDAL_CACHEMAX=16,  # megabytes
         GDAL_PAM_ENABLED="NO",
         # Reading a whole PNG at once takes another decoder, which gives noise and no error for a file cut short.
         GDAL_PNG_WHOLE_IMAGE_OPTIM="NO",

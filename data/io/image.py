@@ -17,6 +17,7 @@ from .rows import RowFile
 
 __all__ = ["SUFFIXES", "ImageSink", "ImageSource", "read_image", "write_image"]
 
+SMALL_BAND = 16  # rows
 Range = tuple[float, float]
 
 
@@ -188,8 +189,8 @@ class ImageSink:
 
     def write(self, rows: np.ndarray) -> None:
         """Append the next rows of colour, float (C, r, W) in the value range; RGB is averaged for a grey file."""
-        for top in range(0, rows.shape[1], BAND):
-            part = rows[:, top : top + BAND]
+        for top in range(0, rows.shape[1], SMALL_BAND):  # so that what is made on the way stays small
+            part = rows[:, top : top + SMALL_BAND]
             if self.colours == GREY:
                 part = part.mean(axis=0, keepdims=True)
             self.append(self._with_alpha(self._quantised(part)))
