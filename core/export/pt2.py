@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from .guard import refuse_code
 
 def save(net: nn.Module, card: Card, path: Path) -> None:
     """Write the network's graph and weights, with its card as the extra file `card.json`."""
-    torch.export.save(exported(net, card), path, extra_files={CARD: card.to_json()})
+    content = BytesIO()  # given a file, PyTorch aborts the process when the disk is full
+    torch.export.save(exported(net, card), content, extra_files={CARD: card.to_json()})
+    path.write_bytes(content.getbuffer())
 
 
 def load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

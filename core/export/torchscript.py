@@ -23,8 +23,8 @@ REACHES_FILES = re.compile(rb"\b(?:torch|ops\.\w+)\.(?:save|load|from_file)\(")
 
 def save(net: nn.Module, card: Card, path: Path) -> None:
     """Write the network as TorchScript, with its card as the extra file `card.json`."""
-    with _quiet():
-        torch.jit.save(torch.jit.script(net), path, _extra_files={CARD: card.to_json()})
+    with _quiet(), open(path, "wb") as file:  # given a path, PyTorch aborts the process when the disk is full
+        torch.jit.save(torch.jit.script(net), file, _extra_files={CARD: card.to_json()})
 
 
 def load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -164,3 +165,9 @@ def test_arithmetic_on_sizes_is_recognised(text):
 )
 def test_anything_else_is_no_size(text):
     assert not is_size(text)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(net):
+    with pytest.raises(OSError, match="No space left"):
+        pt2.save(net, net.card, Path("/dev/full"))

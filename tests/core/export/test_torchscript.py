@@ -78,3 +78,9 @@ def test_a_program_that_writes_files_is_refused(net, tmp_path):
     torchscript.save(Writer(), net.card, tmp_path / "writer.pt")
     with pytest.raises(UserError, match=r"writer\.pt: refused, because its code calls torch\.save"):
         open_artifact(tmp_path / "writer.pt")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(net):
+    with pytest.raises(OSError, match="No space left"):
+        torchscript.save(net, net.card, Path("/dev/full"))
