@@ -117,6 +117,19 @@ class RunRecord(Callback):
             write_json(self.manifest_path, self.manifest | {"end": now()})
 
 
+class Bar(RichProgressBar):
+    """Lightning's bar on stderr, with the metric that chooses the best checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__(console_kwargs={"stderr": True})
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """What stands beside the bar."""
+        shown = super().get_metrics(trainer, pl_module)
+        chosen = {name: float(value) for name, value in trainer.callback_metrics.items() if name == pl_module.monitor}
+        return {name: value for name, value in shown.items() if name != "v_num"} | chosen
+
+
 class PlainProgress(ProgressBar):
     """Progress as plain lines on stderr, for logs.
 
@@ -234,9 +247,36 @@ class Samples(Callback):
             draw_columns(pictures, self.path)
 
 
+class Predictions(Callback):
+    """Saves what `predict` computes, one `predictions/<set>_<name>.npy` in the run folder for each case.
+
+    A case that the batch does not name is numbered. Arrays are float32, (C, *spatial), as the network gives them.
+    """
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Agree on the folder: only the first process knows it."""
+        self.folder = Path(trainer.log_dir) / "predictions"
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Save every case of the batch."""
+        number = batch_idx * trainer.world_size + trainer.global_rank
+        for place, prediction in enumerate(outputs.float().cpu().numpy()):
+            words = [batch[key][place] for key in ("set", "name") if key in batch] if isinstance(batch, dict) else []
+            with written_beside(self.folder / f"{'_'.join(words) or f'{number:06}-{place}'}.npy") as part:
+                np.save(part, prediction)
+
+
 def progress_bar() -> ProgressBar:
     """Return a bar where stderr is a terminal, plain lines where it is a file or a pipe."""
-    return RichProgressBar(console_kwargs={"stderr": True}) if sys.stderr.isatty() else PlainProgress()
+    return Bar() if sys.stderr.isatty() else PlainProgress()
 
 
 def batch_size(batch: Any) -> int:

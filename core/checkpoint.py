@@ -120,17 +120,25 @@ class LastCheckpoint(Callback):
             self._saved_step = trainer.global_step
 
 
-def best_checkpoint(folder: Path, monitor: str, mode: str) -> ModelCheckpoint:
-    """Return the callback that keeps `best.ckpt` in the run folder.
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt` in the run folder.
 
     Args:
         folder: the run folder.
         monitor: name of the logged metric that decides.
         mode: "max" or "min", which values of it are better.
     """
-    return ModelCheckpoint(
-        folder, Path(BEST).stem, monitor=monitor, mode=mode, auto_insert_metric_name=False, enable_version_counter=False
-    )
+
+    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+        super().__init__(folder, Path(BEST).stem, monitor=monitor, mode=mode, enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with the best so far, wherever the run folder is now; without its file begin anew."""
+        path = str(Path(self.dirpath) / BEST)
+        score = state_dict["best_model_score"]
+        if Path(path).is_file() and score is not None:
+            here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
+            super().load_state_dict(state_dict | here | {"best_k_models": {path: score}})
 
 
 def _flush_folder(folder: Path) -> None:

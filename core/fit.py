@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from argparse import ArgumentError
+from contextlib import ExitStack
 from inspect import signature
 from pathlib import Path
 from signal import SIGTERM
@@ -21,12 +22,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from . import callbacks as own
 from .catalogue import with_bases
-from .checkpoint import BEST, LAST, LastCheckpoint, SafeCheckpointIO, best_checkpoint
+from .checkpoint import BEST, LAST, BestCheckpoint, LastCheckpoint, SafeCheckpointIO
 from .errors import UserError
 from .messages import explain
 from .metrics_table import MetricsTable
 from .report import results_table
-from .run import RUNS, command_line, create_folder, find_place, manifest
+from .run import RUNS, command_line, create_folder, find_place, manifest, remove_unbegun
 from .task import Task
 
 CALM = (
@@ -80,19 +81,20 @@ class TrainingCLI(LightningCLI):
         self.command = command
         self.arguments = arguments
         strict = {"exit_on_error": False, "allow_abbrev": False, "prog": f"foveal {app}"}
-        super().__init__(
-            Task,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            trainer_defaults={"use_distributed_sampler": False, "enable_model_summary": False},
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_kwargs={**strict, command: strict},
-            args=[command, *arguments],
-        )
+        with ExitStack() as self.undo:
+            super().__init__(
+                Task,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                trainer_defaults={"use_distributed_sampler": False, "enable_model_summary": False},
+                save_config_callback=None,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={**strict, command: strict},
+                args=[command, *arguments],
+            )
 
     def subcommands(self) -> dict[str, set[str]]:
         """Offer the one command; models, data and how to read a checkpoint are not the Trainer's options."""
@@ -113,11 +115,11 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         """Parse, and tell a mistake in one line."""
-        args = with_bases(args)
+        self.words = with_bases(args)
         try:
-            self.config = parser.parse_args(args)
+            self.config = parser.parse_args(self.words)
         except ArgumentError as error:
-            raise UserError(explain(error, parser, args)) from None
+            raise UserError(explain(error, parser, self.words)) from None
 
     def _parse_ckpt_path(self) -> None:
         """Leave the config as it was given: what a checkpoint was trained with does not override it."""
@@ -126,9 +128,17 @@ class TrainingCLI(LightningCLI):
         """Find the checkpoint and the run folder."""
         config = self.config[self.command]
         output = Path(config.output) if config.output else None
-        place = find_place(self.app, self.command, self.arguments, output, config.ckpt_path)
-        self.folder = place.folder or (create_folder(place.name) if rank_zero_only.rank == 0 else RUNS / place.name)
-        config.ckpt_path = place.checkpoint and str(place.checkpoint)
+        self.place = find_place(self.app, self.command, self.arguments, output, config.ckpt_path)
+        config.ckpt_path = self.place.checkpoint and str(self.place.checkpoint)
+
+    def instantiate_classes(self) -> None:
+        """Build everything; what a constructor refuses is told in one line."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if error.__cause__ is None:
+                raise
+            raise UserError(str(origin(error))) from error  # jsonargparse wraps the error in its reading of the types
 
     def after_instantiate_classes(self) -> None:
         """Tell the task how its network was built, for the card."""
@@ -149,20 +159,21 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **_: Any) -> Trainer:
         """Build the Trainer with our loggers, callbacks and checkpoint files around what the config asks for."""
         options = dict(self._get(self.config_init, "trainer"))
+        self.folder = self.place.folder or self._new_folder()
         seed = self._get(self.config, "seed_everything")
         training = self.command == "fit"
         suffix = "" if training else f"_{self.command}"
         table = MetricsTable(self.folder, f"metrics{suffix}.csv")
         callbacks = as_list(options["callbacks"])
         record = own.RunRecord(self.folder, self.merged_config(), manifest(command_line(), seed=seed), table, suffix)
-        around: list[Callback] = [record, own.Samples(self.folder)]
+        around: list[Callback] = [record, own.Samples(self.folder), own.Predictions()]
         if training:
             around += [own.Curves(self.folder, table), *([] if seed is False else [own.EpochSeed(seed)])]
         if options["enable_progress_bar"] is not False and not any(isinstance(each, ProgressBar) for each in callbacks):
             around.append(own.progress_bar())
         saving = training and options["enable_checkpointing"] is not False
         last = [LastCheckpoint(self.folder)] if saving else []
-        best = [best_checkpoint(self.folder, self.model.monitor, self.model.monitor_mode)] if saving else []
+        best = [BestCheckpoint(self.folder, self.model.monitor, self.model.monitor_mode)] if saving else []
         loggers = as_list(options["logger"]) or (
             [TensorBoardLogger(self.folder, "tensorboard", "")] if training else []
         )
@@ -173,6 +184,14 @@ class TrainingCLI(LightningCLI):
             "callbacks": [*last, *around, *callbacks, *best],
         }
         return Trainer(**options | ours)
+
+    def _new_folder(self) -> Path:
+        """Create the run folder on the first process; take it away again if nothing begins in it."""
+        if rank_zero_only.rank:
+            return RUNS / self.place.name
+        folder = create_folder(self.place.name)
+        self.undo.callback(remove_unbegun, folder)
+        return folder
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Leave the printing of results to us; keep no predictions in memory."""
@@ -218,6 +237,11 @@ def calm() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in CALM:
         warnings.filterwarnings("ignore", message)
+
+
+def origin(error: BaseException) -> BaseException:
+    """The error that an error was raised from, and that one from, back to the first."""
+    return error if error.__cause__ is None else origin(error.__cause__)
 
 
 def as_list(value: Any) -> list[Any]:

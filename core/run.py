@@ -6,6 +6,7 @@ import json
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ def create_folder(name: str, root: Path = RUNS) -> Path:
             return folder
         except FileExistsError:
             number += 1
+
+
+def remove_unbegun(folder: Path) -> None:
+    """Remove a new run folder in which nothing has begun: no manifest tells of it."""
+    if not list(folder.glob("manifest*.json")):
+        shutil.rmtree(folder)
 
 
 def newest_folder(arguments: list[str], name: str, root: Path = RUNS) -> Path | None:
@@ -185,7 +192,7 @@ def _run_of(config: Path) -> Path | None:
 
 
 def _numbered(path: Path, name: str) -> re.Match[str] | None:
-    return re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name) if path.is_dir() else None
+    return re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name) if is_run_folder(path) else None
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -75,7 +75,15 @@ def test_plain_lines_can_be_switched_off(capfd: pytest.CaptureFixture) -> None:
 def test_bar_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(callbacks.progress_bar(), PlainProgress)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert isinstance(callbacks.progress_bar(), callbacks.RichProgressBar)
+    assert isinstance(callbacks.progress_bar(), callbacks.Bar)
+
+
+def test_the_bar_shows_the_metric_that_chooses_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    fit(tmp_path, "--trainer.enable_progress_bar", "true", "--trainer.max_epochs", "2")
+    assert "val/error" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from foveal.core import run
+from foveal.core.errors import UserError
 
 
 def test_folders_are_numbered(tmp_path: Path) -> None:
@@ -15,12 +16,26 @@ def test_folders_are_numbered(tmp_path: Path) -> None:
     assert all(each.is_dir() for each in made)
 
 
+def begun(folder: Path) -> Path:
+    run.write_json(folder / run.MANIFEST, {})
+    return folder
+
+
 def test_newest_folder_counts_numbers_and_ignores_other_names(tmp_path: Path) -> None:
     for name in ("light", "light-2", "light-10", "light_x2", "light-x4", "lighter-11"):
-        (tmp_path / name).mkdir()
+        begun(tmp_path / name)
+    (tmp_path / "light-98").mkdir()  # nothing began here
     (tmp_path / "light-99").write_text("a file, not a folder")
     assert run.newest_folder([], "light", tmp_path) == tmp_path / "light-10"
     assert run.newest_folder([], "tiny", tmp_path) is None
+
+
+def test_a_folder_in_which_nothing_began_is_removed(tmp_path: Path) -> None:
+    empty, kept = run.create_folder("light", tmp_path), begun(run.create_folder("light", tmp_path))
+    (empty / "tensorboard").mkdir()
+    for folder in (empty, kept):
+        run.remove_unbegun(folder)
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 @pytest.mark.parametrize(
@@ -36,11 +51,11 @@ def test_runs_are_named_after_the_first_config(arguments: list[str], name: str) 
 
 
 def test_config_of_a_run_stands_for_that_run(tmp_path: Path) -> None:
-    folder = run.create_folder("light", tmp_path)
+    folder = tmp_path / "light"
     arguments = ["--config", str(folder / "config.yaml")]
     assert run.run_name("superres", arguments) == "config"
-    run.write_json(folder / run.MANIFEST, {})
-    run.create_folder("light", tmp_path)
+    begun(folder)
+    begun(tmp_path / "light-2")
     assert run.run_name("superres", arguments) == "light"
     assert run.newest_folder(arguments, "light", tmp_path) == folder
 
@@ -71,3 +86,39 @@ def test_commit_and_whether_files_were_changed(tmp_path: Path) -> None:
     assert run.commit(tmp_path / "installed") is None
     (tmp_path / "code.py").write_text("a = 2\n")
     assert run.commit(tmp_path) == {"commit": clean["commit"], "dirty": True}
+
+
+def place(tmp_path: Path, command: str, checkpoint: str | None, output: Path | None = None) -> run.Place:
+    return run.find_place("superres", command, ["--config", "light.yaml"], output, checkpoint, tmp_path)
+
+
+def test_a_command_finds_its_checkpoint_and_its_folder(tmp_path: Path) -> None:
+    old, new = begun(tmp_path / "light"), begun(tmp_path / "light-2")
+    last, best, other = new / "last.ckpt", new / "best.ckpt", tmp_path / "other.ckpt"
+    for path in (old / "last.ckpt", last, best, other):
+        path.touch()
+    assert place(tmp_path, "fit", None) == run.Place("light", None, None)
+    assert place(tmp_path, "fit", "last") == run.Place("light", new, last)
+    assert place(tmp_path, "fit", str(last)) == run.Place("light", new, last)
+    assert place(tmp_path, "fit", "last", old) == run.Place("light", old, old / "last.ckpt")
+    assert place(tmp_path, "fit", "best") == run.Place("light", None, best)
+    assert place(tmp_path, "fit", str(other)) == run.Place("light", None, other)
+    assert place(tmp_path, "test", "best") == run.Place("light-test", new, best)
+    assert place(tmp_path, "test", str(other)) == run.Place("light-test", None, other)
+    assert place(tmp_path, "test", "best", new) == run.Place("light-test", new, best)
+    assert place(tmp_path, "test", str(best), tmp_path / "here") == run.Place("light-test", tmp_path / "here", best)
+
+
+def test_a_training_killed_before_its_first_checkpoint_begins_again_in_its_folder(tmp_path: Path) -> None:
+    (begun(tmp_path / "light") / "last.ckpt").touch()
+    killed = begun(tmp_path / "light-2")
+    assert place(tmp_path, "fit", "last") == run.Place("light", killed, None)
+
+
+def test_what_is_missing_or_would_be_overwritten_is_told(tmp_path: Path) -> None:
+    taken = begun(tmp_path / "light")
+    for command, checkpoint in (("test", "last"), ("fit", "best"), ("test", "gone.ckpt")):
+        with pytest.raises(UserError, match=f"^--ckpt_path {checkpoint}: there is no "):
+            place(tmp_path, command, checkpoint)
+    with pytest.raises(UserError, match=r"light: holds a run\. Continue it"):
+        place(tmp_path, "fit", None, taken)

@@ -1,0 +1,18 @@
+from foveal.core.report import results_table
+
+
+def test_every_set_and_metric_has_a_line_with_its_interval_and_the_baseline() -> None:
+    cases = [
+        {"set": "Set5", "name": "bird", "psnr": 30.0, "bicubic_psnr": 20.0},
+        {"set": "Set5", "name": "head", "psnr": 30.0, "bicubic_psnr": 20.0},
+        {"set": "Kodak", "name": "01", "psnr": 25.5, "bicubic_psnr": float("nan")},
+    ]
+    assert results_table(cases).splitlines() == [
+        "set    cases  metric  ours               bicubic",
+        "Set5   2      psnr    30 [30, 30]        20 [20, 20]",
+        "Kodak  1      psnr    25.5 [25.5, 25.5]  nan [nan, nan]",
+    ]
+
+
+def test_nothing_evaluated_is_said() -> None:
+    assert results_table([]) == "no cases were evaluated"
