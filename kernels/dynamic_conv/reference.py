@@ -25,10 +25,12 @@ def dynamic_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
     groups = kernels.shape[1]
     side = _side(kernels.shape[2])
     padded = _padded(x, groups, side)
+    taps = kernels.unsqueeze(2).unbind(3)
     y = torch.zeros_like(x).view(n, groups, channels // groups, height, width)
-    for tap in range(side * side):
-        row, column = tap // side, tap % side
-        y.addcmul_(padded[:, :, :, row : row + height, column : column + width], kernels[:, :, tap].unsqueeze(2))
+    for row in range(side):
+        strip = padded[:, :, :, row : row + height]
+        for column in range(side):
+            y.addcmul_(strip[..., column : column + width], taps[row * side + column])
     return y.view(n, channels, height, width)
 
 
