@@ -29,11 +29,11 @@ def export(
     both agree within 1e-4 (relative, float32).
 
     Args:
-        weights: name of shipped weights, or path of a checkpoint, safetensors file or the authors' checkpoint.
-        output: file to write.
-        format: torchscript (C++ or bare PyTorch), pt2 (torch.export), aoti (compiled for this machine by AOTInductor;
-            minutes), onnx (other run times; needs foveal[onnx]).
-        device: cpu or cuda, where the program is checked; aoti compiles for it.
+        weights: Name of shipped weights, or a checkpoint, safetensors file or the authors' checkpoint.
+        output: The file to write.
+        format: The kind of program: torchscript (C++ or bare PyTorch), pt2 (torch.export), aoti (compiled for this
+            kind of machine by AOTInductor, takes minutes) or onnx (other run times, needs foveal[onnx]).
+        device: Where the program is checked, cpu or cuda; aoti compiles for it.
 
     Example:
         foveal superres export --weights dlgsanet-tiny-x4 --format torchscript --output x4.pt
@@ -43,6 +43,8 @@ def export(
             differs from its network.
     """
     output = Path(output).expanduser()
+    if output.exists() and Path(weights).exists() and output.samefile(weights):
+        raise UserError(f"--output {output}: is the weights file itself; give another name.")
     if output.suffix != SUFFIXES.get(format, output.suffix):
         raise UserError(f"--output {output}: a file of format {format} is named *{SUFFIXES[format]}.")
     from ..atomic import written_beside

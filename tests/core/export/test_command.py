@@ -59,6 +59,13 @@ def test_wrong_suffix_is_refused_before_any_work(format, suffix, tmp_path):
         export("absent", tmp_path / f"tiny{suffix}", format)
 
 
+def test_the_weights_are_not_overwritten(weights):
+    before = weights.read_bytes()
+    with pytest.raises(UserError, match="is the weights file itself"):
+        export(str(weights), weights, "torchscript")
+    assert weights.read_bytes() == before
+
+
 def test_compiling_without_a_compiler_is_refused(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UserError, match="there is no no-such-compiler here"):
