@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 INTERVAL = 10  # seconds between lines about one input in a log
@@ -26,8 +27,9 @@ class Reporter:
         self.last_line = 0.0
         self.bar: Progress | None = None
         if self.console.is_terminal and not quiet:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, TextColumn("rows"), console=self.console, transient=True)
+            name, unit = TextColumn("{task.description}"), TextColumn("rows")
+            columns = (name, BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
+            self.bar = Progress(*columns, console=self.console, transient=True)
             self.task = self.bar.add_task("", total=None)
 
     def __enter__(self) -> Reporter:
@@ -45,9 +47,7 @@ class Reporter:
         self.name = name
         self.last_line = time.monotonic()
         if self.bar:
-            self.bar.reset(
-                self.task, description=f"[{self.number}/{self.total}] {name}".replace("[", r"\["), total=None
-            )
+            self.bar.reset(self.task, description=escape(f"[{self.number}/{self.total}] {name}"), total=None)
 
     def rows(self, done: int, total: int) -> None:
         """Tell how many rows of the current input are done."""

@@ -82,7 +82,7 @@ def _copy(rows: RowFile, path: Path, driver: str, icc_profile: bytes | None) -> 
                 if icc_profile:
                     dataset.update_tags(ns="COLOR_PROFILE", SOURCE_ICC_PROFILE=base64.b64encode(icc_profile).decode())
                 rasterio.shutil.copy(dataset, path, driver=driver, **options)
-        except (RasterioError, rasterio._err.CPLE_BaseError) as error:
+        except (RasterioError, rasterio._err.CPLE_BaseError, SystemError) as error:
             number = errno.ENOSPC if "No space" in str(error) or _is_full(path) else errno.EIO
             raise OSError(number, f"{os.strerror(number)} ({error})", str(path)) from None
 
