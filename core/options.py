@@ -71,7 +71,13 @@ def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
 def _parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
     """Return (name, type, default) of each parameter; the default is `Parameter.empty` where one must be given."""
     hints = get_type_hints(function)
-    return [(name, hints[name], each.default) for name, each in inspect.signature(function).parameters.items()]
+    parameters = inspect.signature(function).parameters
+    return [(name, _list_alone(hints[name]), each.default) for name, each in parameters.items()]
+
+
+def _list_alone(hint: Any) -> Any:
+    """Return the list out of `list[...] | None`: on a command line, None is to give no value."""
+    return next((each for each in get_args(hint) if get_origin(each) is list), hint)
 
 
 def _required(function: Callable[..., Any]) -> Iterator[str]:

@@ -24,7 +24,11 @@ class SamplePhotographs:
 
     def pairs(self, scale: int) -> list[Pair]:
         """Return one pair per photograph."""
-        import skimage
+        return [Pair(Path(name).stem, sample_photograph(name)) for name in self.names]
 
-        folder = Path(skimage.__file__).parent / "data"
-        return [Pair(Path(name).stem, folder / name) for name in self.names]
+
+def sample_photograph(name: str = "chelsea.png") -> Path:
+    """Return the file of a photograph inside the scikit-image wheel; by default a cat, 451x300 pixels, RGB, CC0."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / name

@@ -7,8 +7,8 @@ from typing import Literal
 
 
 def infer(
-    input: list[Path],
     output: Path,
+    input: list[Path] | None = None,
     weights: str = "dlgsanet-tiny-x4",
     scale: int | None = None,
     tile: int | Literal["auto", "whole"] = "auto",
@@ -25,8 +25,9 @@ def infer(
     photographs are turned upright. An interrupted run goes on where it was when the same command is given again.
 
     Args:
-        input: Image files, or folders whose image files are taken (not those in folders below).
         output: The file to write for a single input file; else a folder, where each output has its input's name.
+        input: Image files, or folders whose image files are taken (not those in folders below). Left out, a
+            photograph that comes with scikit-image.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         scale: The enlargement that is expected; an error if the weights have another one.
         tile: Side of a tile in input pixels; "whole" computes the image in one pass.
@@ -47,8 +48,9 @@ def infer(
     from ...core.inference.command import open_engine
     from ...core.inference.engine import Progress
     from ...data.io.image import SUFFIXES, ImageSink, ImageSource
+    from ...data.samples import sample_photograph
 
-    items = pair_paths(input, output, SUFFIXES)
+    items = pair_paths(input or [sample_photograph()], output, SUFFIXES)
     engine, facts = open_engine("superres", weights, scale, tile, overlap, device, precision, tta)
     card = engine.card
 

@@ -73,7 +73,7 @@ def test_predict_gives_the_same_from_path_array_and_module(tmp_path, network):
     assert expected.dtype == np.uint8
     assert np.array_equal(foveal.predict(network, image, device="cpu"), expected)
     assert np.array_equal(foveal.predict(module, image)[..., :3], foveal.predict(module, image[..., :3]))
-    infer([path], tmp_path / "out.png", weights=network, device="cpu", quiet=True)
+    infer(tmp_path / "out.png", [path], weights=network, device="cpu", quiet=True)
     assert np.array_equal(read_image(tmp_path / "out.png", alpha=True), expected.transpose(2, 0, 1))
 
 
@@ -117,7 +117,7 @@ def test_a_folder_of_every_mode_comes_out_in_the_same_modes(tmp_path, toy):
     folder.mkdir()
     for make in LOSSLESS.values():
         make(folder)
-    infer([folder], tmp_path / "out", **toy)
+    infer(tmp_path / "out", [folder], **toy)
     assert names(tmp_path / "out") == names(folder)
     for path in folder.iterdir():
         before, after = (read_image(each, alpha=True) for each in (path, tmp_path / "out" / path.name))
@@ -129,7 +129,7 @@ def test_an_upright_photograph_with_its_profile_comes_out(tmp_path, toy):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels(3)).save(tmp_path / "phone.jpg", exif=exif, icc_profile=PROFILE)
-    infer([tmp_path / "phone.jpg"], tmp_path / "out.png", **toy)
+    infer(tmp_path / "out.png", [tmp_path / "phone.jpg"], **toy)
     with Image.open(tmp_path / "out.png") as image:
         assert image.size == (2 * 21, 2 * 30)
         assert image.info["icc_profile"] == PROFILE
@@ -163,38 +163,38 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path, toy, capsys):
 def test_alpha_into_jpeg_is_refused_before_any_work(tmp_path, toy):
     path, _ = LOSSLESS["png rgb alpha"](tmp_path)
     with pytest.raises(UserError, match=r"x\.jpg: JPEG cannot hold an alpha channel"):
-        infer([path], tmp_path / "x.jpg", **toy)
+        infer(tmp_path / "x.jpg", [path], **toy)
 
 
 def test_the_wrong_scale_is_refused_with_the_weights_that_have_it(tmp_path, toy, monkeypatch):
     path, _ = LOSSLESS["png rgb"](tmp_path)
-    infer([path], tmp_path / "x2.png", scale=2, **toy)
+    infer(tmp_path / "x2.png", [path], scale=2, **toy)
     other = Card(name="toy-x3", app="superres", network={"class_path": "toy"}, scale=3, tile=8, overlap=0)
     monkeypatch.setattr(command, "cards", lambda: [other])
     with pytest.raises(UserError, match=r"--scale 3: .* enlarge by 2, not by 3; give --weights toy-x3\."):
-        infer([path], tmp_path / "x3.png", scale=3, **toy)
+        infer(tmp_path / "x3.png", [path], scale=3, **toy)
     with pytest.raises(UserError, match=r"--scale 7: .*no weights that come with Foveal enlarge by 7"):
-        infer([path], tmp_path / "x3.png", scale=7, **toy)
+        infer(tmp_path / "x3.png", [path], scale=7, **toy)
 
 
 def test_weights_of_another_app_are_refused(tmp_path, toy, monkeypatch):
     monkeypatch.setattr(command, "load_program", lambda source, device: ToyProgram(lambda x: x, app="polyp"))
     path, _ = LOSSLESS["png rgb"](tmp_path)
     with pytest.raises(UserError, match="are for polyp, not for superres"):
-        infer([path], tmp_path / "out.png", **toy)
+        infer(tmp_path / "out.png", [path], **toy)
 
 
 def test_a_second_run_skips_what_is_done_and_redoes_what_changed(tmp_path, toy):
     path, _ = LOSSLESS["png rgb"](tmp_path)
     output = tmp_path / "out.png"
-    infer([path], output, **toy)
+    infer(output, [path], **toy)
     output.write_bytes(b"mark")
-    infer([path], output, **toy)
+    infer(output, [path], **toy)
     assert output.read_bytes() == b"mark"
-    infer([path], output, tile=9, **toy)
+    infer(output, [path], tile=9, **toy)
     assert read_image(output).shape == (3, 42, 60)
     output.write_bytes(b"mark")
-    infer([path], output, tile=9, overwrite=True, **toy)
+    infer(output, [path], tile=9, overwrite=True, **toy)
     assert read_image(output).shape == (3, 42, 60)
 
 
@@ -203,7 +203,7 @@ def test_a_disk_without_room_is_one_line_before_any_work(tmp_path, toy, monkeypa
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(0, 0, 1000))
     with pytest.raises(UserError, match="the disk is full"):
-        infer([path], tmp_path / "out", **toy)
+        infer(tmp_path / "out", [path], **toy)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -280,3 +280,8 @@ def test_peak_memory_grows_with_the_rows_in_flight_and_not_with_the_image(tmp_pa
         growth = peak_memory(tmp_path, 3162, suffix) - small
         # What reading and writing hold of these rows comes on top.
         assert growth < 1.5 * rows_in_flight < image / 4
+
+
+def test_without_input_a_photograph_that_comes_along_is_enlarged(network, tmp_path):
+    infer(tmp_path / "cat.png", weights=network, device="cpu", quiet=True)
+    assert read_image(tmp_path / "cat.png").shape == (3, 600, 902)
