@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from .atomic import written_beside
 from .errors import UserError
 from .weights.card import Card
-from .weights.files import read_checkpoint
+from .weights.files import file_format, read_checkpoint, read_safetensors
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -47,7 +47,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         """
         if not Path(path).is_file():
             raise UserError(f"{path}: there is no such checkpoint. Give --ckpt_path last, best or a file.")
-        checkpoint = read_checkpoint(Path(path))
+        checkpoint = _weights_alone(path) if file_format(Path(path)) == "safetensors" else read_checkpoint(Path(path))
         check_network(checkpoint, self.task, path)
         return checkpoint
 
@@ -75,6 +75,13 @@ def check_network(checkpoint: dict[str, Any], task: LightningModule, path: str |
         f"{path}: holds {_described(checkpoint)}, but the config builds {_network_of(task)}: "
         f"{_difference(theirs, ours)}. Give the config that trained it, or another checkpoint."
     )
+
+
+def _weights_alone(path: str | Path) -> dict[str, Any]:
+    """Read a safetensors file as a checkpoint that can be evaluated, but not continued."""
+    state, card = read_safetensors(Path(path))
+    described = {"card": card.to_json()} if card else {}
+    return {"state_dict": {f"net.{name}": value for name, value in state.items()}} | described
 
 
 class LastCheckpoint(Callback):

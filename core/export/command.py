@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..weights.card import Card
-    from .artifact import Artifact
+    from ..weights.load import Program
 
 LIMIT = 1e-4
 """Largest relative difference, ||program - network|| / ||network||, with which a program is kept."""
 
-SUFFIXES = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
+SUFFIXES = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 """Formats whose own tools want a certain suffix."""
 
 
 def export(
-    weights: str, output: Path, format: Literal["torchscript", "pt2", "aoti", "onnx"], device: str = "cpu"
+    weights: str,
+    output: Path,
+    format: Literal["torchscript", "pt2", "aoti", "onnx", "safetensors"],
+    device: str = "cpu",
 ) -> None:
     """Write a network as one file that runs without this package, for inputs of any size.
 
@@ -32,7 +35,8 @@ def export(
         weights: Name of shipped weights, or a checkpoint, safetensors file or the authors' checkpoint.
         output: The file to write.
         format: The kind of program: torchscript (C++ or bare PyTorch), pt2 (torch.export), aoti (compiled for this
-            kind of machine by AOTInductor, takes minutes) or onnx (other run times, needs foveal[onnx]).
+            kind of machine by AOTInductor, takes minutes), onnx (other run times, needs foveal[onnx]), or safetensors
+            for the weights and the card alone.
         device: Where the program is checked, cpu or cuda; aoti compiles for it.
 
     Example:
@@ -49,14 +53,14 @@ def export(
         raise UserError(f"--output {output}: a file of format {format} is named *{SUFFIXES[format]}.")
     from ..atomic import written_beside
     from ..inference.device import find_device
-    from ..weights.load import load_model
-    from .artifact import open_artifact, tool_of
+    from ..weights.load import load_model, load_program
+    from .artifact import tool_of
 
     where = find_device(device)
     net = load_model(weights, where).requires_grad_(False)
     with written_beside(output) as part:
         tool_of(format).save(net, net.card, part)
-        differences = compare(open_artifact(part, where), net, net.card)
+        differences = compare(load_program(part, where), net, net.card)
         if not max(differences.values()) <= LIMIT:
             raise UserError(
                 f"{output}: not written, because the {format} program differs from its network: {_told(differences)}"
@@ -65,7 +69,7 @@ def export(
     print(f"{output}: {format}, {size:.1f} MB, relative difference to the network {_told(differences)}")
 
 
-def compare(program: Artifact, net: nn.Module, card: Card) -> dict[tuple[int, int], float]:
+def compare(program: Program, net: nn.Module, card: Card) -> dict[tuple[int, int], float]:
     """Return {(height, width): relative difference} of a program to its network, on seeded noise in the value range.
 
     One size is a tile; the other is odd where the card allows it, and longer than one attention window along one axis

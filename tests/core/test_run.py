@@ -5,9 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from foveal.core import run
 from foveal.core.errors import UserError
+from foveal.core.weights.card import Card
+from foveal.core.weights.files import save_weights
 
 
 def test_folders_are_numbered(tmp_path: Path) -> None:
@@ -122,3 +125,12 @@ def test_what_is_missing_or_would_be_overwritten_is_told(tmp_path: Path) -> None
             place(tmp_path, command, checkpoint)
     with pytest.raises(UserError, match=r"light: holds a run\. Continue it"):
         place(tmp_path, "fit", None, taken)
+
+
+def test_weights_alone_can_be_measured_but_not_trained_further(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    card = Card(name="w", app="tiny", network={"class_path": "foveal.Net"}, tile=8, overlap=0)
+    save_weights(torch.nn.Linear(2, 2), card, path)
+    assert place(tmp_path, "test", str(path)).checkpoint == path
+    with pytest.raises(UserError, match="holds weights alone"):
+        place(tmp_path, "fit", str(path))

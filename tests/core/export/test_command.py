@@ -23,6 +23,13 @@ def test_export_writes_a_program_that_was_checked_at_two_sizes(weights, net, tmp
     assert " at 19x8\n" in told
 
 
+def test_weights_alone_can_be_written_and_read_again(weights, net, tmp_path):
+    export(str(weights), tmp_path / "copy.safetensors", "safetensors")
+    again = load_program(tmp_path / "copy.safetensors")
+    assert again.card == net.card
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in again.state_dict().items())
+
+
 @pytest.mark.parametrize("damage", [lambda weight: weight.mul_(1.01), lambda weight: weight.fill_(torch.nan)])
 def test_a_program_that_differs_is_not_kept(damage, weights, tmp_path, monkeypatch):
     output = tmp_path / "tiny.pt"
