@@ -18,7 +18,6 @@ from typing import Any
 from .atomic import written_beside
 from .errors import UserError
 from .messages import config_files
-from .weights.files import file_format
 from .weights.shipped import shipped_weights
 
 MANIFEST = "manifest.json"
@@ -115,7 +114,7 @@ def find_place(
         path = checkpoint and shipped_weights().get(checkpoint, Path(checkpoint))
         if path and not path.is_file():
             raise UserError(f"--ckpt_path {checkpoint}: there is no such file. Give last, best or a checkpoint.")
-        if path and command == "fit" and file_format(path) == "safetensors":
+        if path and command == "fit" and path.suffix == ".safetensors":
             raise UserError(f"--ckpt_path {checkpoint}: holds weights alone. To go on training, give a last.ckpt.")
     own = path.parent if path and is_run_folder(path.parent) else None
     if command != "fit":
