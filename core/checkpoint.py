@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -81,7 +82,8 @@ def _weights_alone(path: str | Path) -> dict[str, Any]:
     """Read a safetensors file as a checkpoint that can be evaluated, but not continued."""
     state, card = read_safetensors(Path(path))
     described = {"card": card.to_json()} if card else {}
-    return {"state_dict": {f"net.{name}": value for name, value in state.items()}} | described
+    weights = {f"net.{name}": value for name, value in state.items()}
+    return {"state_dict": weights, "pytorch-lightning_version": lightning.__version__, **described}
 
 
 class LastCheckpoint(Callback):
