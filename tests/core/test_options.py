@@ -104,3 +104,12 @@ def test_help_is_printed_and_ends_the_command(capsys):
         call(enlarge, ["--help"], "enlarge")
     assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith("usage: enlarge ")
+
+
+def test_a_list_may_be_left_out():
+    def collect(names: list[str] | None = None):
+        return names
+
+    assert call(collect, [], "collect") is None
+    assert call(collect, ["--names", "a", "b", "--names", "c"], "collect") == ["a", "b", "c"]
+    assert "--names NAME [NAME ...]" in parser_of(collect, "collect").format_help()
