@@ -61,7 +61,7 @@ def main(app: str, command: str, arguments: list[str]) -> int:
     try:
         cli = TrainingCLI(app, command, arguments)
     except MisconfigurationException as error:  # how Lightning tells that options contradict one another
-        raise UserError(" ".join(str(error).split())) from None
+        raise UserError(one_line(error)) from error
     if command in ("validate", "test") and cli.trainer.is_global_zero:
         print(results_table(cli.model.cases))
     return 0
@@ -183,7 +183,10 @@ class TrainingCLI(LightningCLI):
             "plugins": [SafeCheckpointIO(self.model), *as_list(options["plugins"])],
             "callbacks": [*last, *around, *callbacks, *best],
         }
-        return Trainer(**options | ours)
+        try:
+            return Trainer(**options | ours)
+        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:  # all of it is from options
+            raise UserError(f"trainer: {one_line(error)}") from error
 
     def _new_folder(self) -> Path:
         """Create the run folder on the first process; take it away again if nothing begins in it."""
@@ -240,8 +243,13 @@ def calm() -> None:
 
 
 def origin(error: BaseException) -> BaseException:
-    """The error that an error was raised from, and that one from, back to the first."""
-    return error if error.__cause__ is None else origin(error.__cause__)
+    """The error that an error was raised from, and so on, back to the first or to one that is told to the user."""
+    return error if isinstance(error, UserError) or error.__cause__ is None else origin(error.__cause__)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, its line breaks made spaces."""
+    return " ".join(str(error).split())
 
 
 def as_list(value: Any) -> list[Any]:

@@ -211,10 +211,19 @@ def test_checkpoint_of_another_network_is_refused() -> None:
         run("test", "--ckpt_path", "last", "--model.init_args.net.init_args.width", "5")
 
 
-def test_options_that_contradict_one_another_are_told_in_one_line() -> None:
-    with pytest.raises(UserError, match="limit_train_batches") as error:
-        run("fit", "--trainer.limit_train_batches", "1.5")
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--trainer.limit_train_batches", "1.5", "limit_train_batches"),
+        ("--trainer.devices", "many", "^trainer: `devices` selected with `CPUAccelerator` should be an int > 0"),
+        ("--trainer.strategy", "dpp", "^trainer: You selected an invalid strategy name"),
+    ],
+)
+def test_what_the_trainer_refuses_is_told_in_one_line_and_leaves_no_folder(option: str, value: str, told: str) -> None:
+    with pytest.raises(UserError, match=told) as error:
+        run("fit", option, value)
     assert "\n" not in str(error.value)
+    assert not list(Path("runs").glob("*"))
 
 
 @pytest.mark.parametrize(
