@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -38,8 +39,10 @@ def save(net: nn.Module, card: Card, path: Path) -> None:
         )
     import torch._inductor
 
-    torch._inductor.aoti_compile_and_package(exported(net, card), package_path=str(path))
-    add_card(path, card.to_json())
+    content = BytesIO()  # given a file, PyTorch aborts the process when the disk is full
+    torch._inductor.aoti_compile_and_package(exported(net, card), package_path=content)
+    add_card(content, card.to_json())
+    path.write_bytes(content.getbuffer())
 
 
 def load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

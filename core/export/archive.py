@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from ..errors import UserError
 
@@ -35,8 +36,8 @@ def read_card(path: Path) -> str | None:
     return None if text is None else text.decode(errors="replace")
 
 
-def add_card(path: Path, text: str) -> None:
+def add_card(file: IO[bytes], text: str) -> None:
     """Put a card into an archive that was written without one."""
-    with zipfile.ZipFile(path, "a") as archive:
+    with zipfile.ZipFile(file, "a") as archive:
         root = archive.namelist()[0].partition("/")[0]
         archive.writestr(f"{root}/extra/{CARD}", text)

@@ -22,7 +22,7 @@ from .archive import read_members
 NAME = re.compile(r"[\w.+-]*")
 """Names of values, parameters, devices and versions: no text that could end one statement and begin another."""
 
-TRACE = re.compile(r"[\w.,;]*")
+TRACE = re.compile(r"[\w.,;:<> -]*")
 """The module that a node comes from; only shown, never run."""
 
 TARGET = re.compile(r"torch\.ops\.aten\.(?!save|from_file|__)\w+\.\w+|torch\.sym_\w+|_operator\.[a-z]+|math\.[a-z]+")
