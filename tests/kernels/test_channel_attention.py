@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+
+from foveal.kernels.channel_attention import channel_attention
+
+
+def brute_force(q, k, v, temperature):
+    """The equation for one sample as loops: q, k, v (L, C) and temperature (heads,) -> (L, C)."""
+    length, channels = q.shape
+    width = channels // len(temperature)
+    y = np.zeros((length, channels))
+    for i, j in np.ndindex(channels, channels):
+        if i // width == j // width:
+            norms = max(np.linalg.norm(q[:, i]), 1e-12) * max(np.linalg.norm(k[:, j]), 1e-12)
+            y[:, i] += max(temperature[i // width] * (q[:, i] @ k[:, j]) / norms, 0) * v[:, j]
+    return y
+
+
+def operands(channels, heads, length, count=2):
+    generator = torch.Generator().manual_seed(length)
+    q, k, v = (torch.randn(count, length, channels, generator=generator, dtype=torch.float64) for _ in range(3))
+    return q, k, v, torch.randn(heads, 1, 1, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("channels", "heads", "length"), [(6, 2, 5), (12, 3, 63), (4, 4, 1), (8, 1, 17)])
+def test_it_is_the_equation(channels, heads, length):
+    q, k, v, temperature = operands(channels, heads, length)
+    expected = np.stack(
+        [brute_force(*(t.numpy() for t in qkv), temperature.flatten().numpy()) for qkv in zip(q, k, v, strict=True)]
+    )
+    result = channel_attention(q, k, v, temperature)
+    assert np.linalg.norm(result.numpy() - expected) <= 1e-14 * np.linalg.norm(expected)
+
+
+def test_gradients_are_those_of_finite_differences():
+    inputs = tuple(tensor.requires_grad_() for tensor in operands(6, 2, 7))
+    assert torch.autograd.gradcheck(channel_attention, inputs, fast_mode=True)
+
+
+def test_channels_that_are_zero_everywhere_give_finite_gradients():
+    q, k, v, temperature = operands(6, 2, 7)
+    q[..., 1], k[..., 4] = 0, 0
+    inputs = [tensor.requires_grad_() for tensor in (q, k, v, temperature)]
+    y = channel_attention(*inputs)
+    assert torch.isfinite(y).all()
+    assert all(torch.isfinite(grad).all() for grad in torch.autograd.grad(y.square().sum(), inputs))
+
+
+def test_leading_axes_and_strides_do_not_matter():
+    q, k, v, temperature = operands(6, 2, 7, count=4)
+    expected = channel_attention(q, k, v, temperature)
+    grouped = channel_attention(*(t.unflatten(0, (2, 2)) for t in (q, k, v)), temperature)
+    strided = channel_attention(*(t.mT.contiguous().mT for t in (q, k, v)), temperature)
+    assert torch.allclose(grouped.flatten(0, 1), expected, rtol=1e-13, atol=1e-13)
+    assert torch.allclose(strided, expected, rtol=1e-13, atol=1e-13)
