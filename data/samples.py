@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from ..core.errors import UserError
+from ..core.messages import suggestion
+from .datasets.image_folder import IMAGE_SUFFIXES
 from .datasets.pairs import Pair
 
 
@@ -28,7 +31,15 @@ class SamplePhotographs:
 
 
 def sample_photograph(name: str = "chelsea.png") -> Path:
-    """Return the file of a photograph inside the scikit-image wheel; by default a cat, 451x300 pixels, RGB, CC0."""
+    """Return the file of a photograph inside the scikit-image wheel; by default a cat, 451x300 pixels, RGB, CC0.
+
+    Raises:
+        UserError: there is no photograph of this name; a near name is suggested.
+    """
     import skimage
 
-    return Path(skimage.__file__).parent / "data" / name
+    folder = Path(skimage.__file__).parent / "data"
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES)
+    if name not in names:
+        raise UserError(f"scikit-image holds no photograph '{name}'{suggestion(name, names)}")
+    return folder / name

@@ -63,6 +63,11 @@ class SuperResolutionData(L.LightningDataModule):
             raise UserError(f"data.batch_size {self.batch_size} must be a multiple of the {world} processes.")
         if stage == "fit":
             self.train_pairs = self._images(self.train_sources)
+            if len(self.train_pairs) * self.repeats < self.batch_size:
+                raise UserError(
+                    f"one epoch has {len(self.train_pairs) * self.repeats} patches, fewer than data.batch_size "
+                    f"{self.batch_size}; raise data.repeats, so that every image gives more patches."
+                )
         sets = self.validation_sources if stage in ("fit", "validate") else self.test_sources
         self.evaluation = WholeDataset({name: self._images(sources) for name, sources in sets.items()})
 

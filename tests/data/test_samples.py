@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
 import yaml
 
 import foveal
+from foveal.core.errors import UserError
 from foveal.data.samples import SamplePhotographs
 
 
@@ -14,3 +16,8 @@ def test_the_quickstart_trains_and_tests_on_different_installed_photographs():
     assert not train & validation
     pairs = SamplePhotographs(sorted(train | validation)).pairs(2)
     assert all(pair.high.is_file() for pair in pairs)
+
+
+def test_a_misspelt_photograph_is_told_with_the_right_name():
+    with pytest.raises(UserError, match=r"no photograph 'astronot\.png'; did you mean 'astronaut\.png'\?"):
+        SamplePhotographs(["astronot.png"]).pairs(2)

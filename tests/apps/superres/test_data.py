@@ -48,6 +48,11 @@ def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
         module(tmp_path, world=3).setup("fit")
 
 
+def test_an_epoch_shorter_than_a_batch_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"one epoch has 3 patches, fewer than data\.batch_size 4; raise data\.repeats"):
+        module(tmp_path, repeats=1).setup("fit")
+
+
 def test_without_test_sets_the_validation_images_are_tested(tmp_path):
     data = module(tmp_path)
     data.setup("test")

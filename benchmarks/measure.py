@@ -1,0 +1,58 @@
+"""Time and peak memory of a call, measured so that two forms can be compared in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def medians(calls: list[Callable[[], object]], repeats: int = 5) -> list[float]:
+    """Return the median seconds of each call; the calls take turns, after one warm-up of each."""
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats + 1):
+        for call, taken in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken[1:]) for taken in times]
+
+
+def peak_megabytes(call: Callable[[], object]) -> float:
+    """Return by how much a call raises the peak resident memory of this process; call it once in a fresh process."""
+    before = _peak()
+    call()
+    return (_peak() - before) / 1e6
+
+
+def in_fresh_process(script: str, *arguments: str) -> float:
+    """Run `script --peak ARGUMENTS...` in a process of its own and return the number on its last line."""
+    command = [sys.executable, script, "--peak", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine() -> str:
+    """Return the processor, the threads used and the versions that decide a timing."""
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text().splitlines()
+        model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), model)
+    threads = torch.get_num_threads()
+    return (
+        f"{model}, {threads} threads of {os.cpu_count()}, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

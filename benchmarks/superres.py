@@ -1,0 +1,236 @@
+"""Speed and memory of super-resolution beside the plain formulation: `python benchmarks/superres.py [ROW ...]`.
+
+Every row first checks that both forms agree, then times them in turns in one process; peak memory is taken in a
+fresh process for each form. The table is printed and appended to benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from measure import in_fresh_process, machine, medians, peak_megabytes
+from torch import Tensor, nn
+
+from foveal.apps.superres.models.dlgsanet import DLGSANet
+from foveal.core.attention.channel import ChannelAttention
+from foveal.core.attention.dynamic import DynamicLocalAttention
+from foveal.core.blocks.mlp import GatedDepthwiseFeedForward
+from foveal.core.blocks.norm import LayerNorm2d
+from foveal.kernels.channel_attention import channel_attention
+from foveal.kernels.dynamic_conv import dynamic_conv2d
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
+"""The plain form and ours, without arguments, each giving what both must agree on."""
+
+
+def plain_dynamic_conv(x: Tensor, kernels: Tensor) -> Tensor:
+    """The dynamic convolution by unfolding: every neighbour of every position is copied."""
+    n, channels, height, width = x.shape
+    groups, taps = kernels.shape[1:3]
+    side = math.isqrt(taps)
+    patches = F.unfold(x, side, padding=side // 2).view(n, groups, channels // groups, taps, height * width)
+    return torch.einsum("ngctp,ngtp->ngcp", patches, kernels.flatten(3)).reshape(x.shape)
+
+
+def plain_channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
+    """The attention as a chain of products of normalised copies; (N, L, C) in and out, one product per head."""
+    heads = temperature.shape[0]
+    q, k, v = (t.mT.unflatten(1, (heads, -1)) for t in (q, k, v))
+    weights = F.relu(F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * temperature)
+    return (weights @ v).flatten(1, 2).mT
+
+
+def plain_norm(norm: LayerNorm2d, x: Tensor) -> Tensor:
+    """Layer norm of positions as tokens, back to a map with channels first."""
+    tokens = F.layer_norm(x.flatten(2).mT, norm.weight.shape, norm.weight, norm.bias, norm.eps)
+    return tokens.mT.unflatten(2, x.shape[2:]).contiguous()
+
+
+def plain_mixer(mixer: nn.Module, x: Tensor) -> Tensor:
+    """One token mixer."""
+    if isinstance(mixer, DynamicLocalAttention):
+        values = mixer.project_in(x)
+        kernels = mixer.expand(mixer.depthwise(mixer.reduce(values))).unflatten(1, (mixer.groups, mixer.taps))
+        return mixer.project_out(plain_dynamic_conv(values, kernels))
+    qkv = mixer.depthwise(mixer.qkv(x))
+    whole = mixer.training or mixer.window is None
+    return mixer.project_out(_attend(mixer, qkv) if whole else plain_windows(mixer, qkv))
+
+
+def plain_windows(mixer: ChannelAttention, qkv: Tensor) -> Tensor:
+    """The test-time windows one by one, averaged where they overlap."""
+    total = torch.zeros_like(qkv[:, : qkv.shape[1] // 3])
+    count = torch.zeros_like(total[:, :1])
+    (tops, height), (lefts, width) = (window_starts(size, mixer.window) for size in qkv.shape[2:])
+    for top in tops:
+        for left in lefts:
+            place = (..., slice(top, top + height), slice(left, left + width))
+            total[place] += _attend(mixer, qkv[place])
+            count[place] += 1
+    return total / count
+
+
+def window_starts(size: int, window: int) -> tuple[list[int], int]:
+    """Where the test-time windows start along one axis, and their length."""
+    length = min(size, window)
+    steps = max((size - 1) // length, 1)
+    step = max(math.ceil((size - length) / steps), 1)
+    return [*range(0, size - length, step), size - length], length
+
+
+def plain_feed_forward(unit: GatedDepthwiseFeedForward, x: Tensor) -> Tensor:
+    """The gated feed-forward unit."""
+    content, gate = unit.depthwise(unit.project_in(x)).chunk(2, dim=1)
+    return unit.project_out(F.gelu(content) * gate)
+
+
+def plain_network(net: DLGSANet, x: Tensor) -> Tensor:
+    """DLGSANet in the plain formulation, with the weights of `net`."""
+    shallow = net.shallow(x - net.mean)
+    deep = shallow
+    for group in net.groups:
+        y = deep
+        for block in group.blocks:
+            y = y + plain_mixer(block.mixer, plain_norm(block.norm1, y))
+            y = y + plain_feed_forward(block.feed_forward, plain_norm(block.norm2, y))
+        deep = deep + group.conv(y)
+    return F.pixel_shuffle(net.upsample(shallow + net.fuse(deep)), net.scale) + net.mean
+
+
+def inference() -> Forms:
+    """DLGSANet-light x4 on a 320x180 image."""
+    net = DLGSANet(4, groups=4).eval()
+    x = torch.rand(1, 3, 180, 320)
+
+    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.inference_mode():
+            return forward(x)
+
+    return lambda: run(lambda image: plain_network(net, image)), lambda: run(net)
+
+
+def training() -> Forms:
+    """One training step of DLGSANet-light x4, eight patches of 48x48."""
+    net = DLGSANet(4, groups=4)
+    x, truth = torch.rand(8, 3, 48, 48), torch.rand(8, 3, 192, 192)
+
+    def step(forward: Callable[[Tensor], Tensor]) -> Tensor:
+        net.zero_grad()
+        F.l1_loss(forward(x), truth).backward()
+        return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
+
+    return lambda: step(lambda image: plain_network(net, image)), lambda: step(net)
+
+
+def dynamic_conv() -> Forms:
+    """The dynamic convolution, 48 channels, 8 kernels of 7x7 a position, 128x128, forward."""
+    x, kernels = torch.randn(1, 48, 128, 128), torch.randn(1, 8, 49, 128, 128)
+    return lambda: plain_dynamic_conv(x, kernels), lambda: dynamic_conv2d(x, kernels)
+
+
+def dynamic_conv_backward() -> Forms:
+    """The same, forward and backward."""
+    x, kernels = torch.randn(1, 48, 128, 128, requires_grad=True), torch.randn(1, 8, 49, 128, 128, requires_grad=True)
+    grad = torch.randn(1, 48, 128, 128)
+
+    def run(form: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        return torch.cat([each.flatten() for each in torch.autograd.grad(form(x, kernels), (x, kernels), grad)])
+
+    return lambda: run(plain_dynamic_conv), lambda: run(dynamic_conv2d)
+
+
+def channels() -> Forms:
+    """The channel attention, 48 channels, 6 heads, 128x128 positions, forward."""
+    q, k, v = (torch.randn(1, 128 * 128, 48) for _ in range(3))
+    temperature = torch.ones(6, 1, 1)
+    return lambda: plain_channel_attention(q, k, v, temperature), lambda: channel_attention(q, k, v, temperature)
+
+
+ROWS = {
+    "inference": inference,
+    "training": training,
+    "dynamic_conv": dynamic_conv,
+    "dynamic_conv_backward": dynamic_conv_backward,
+    "channel_attention": channels,
+}
+
+
+def compared(name: str) -> str:
+    """Measure one row of the table."""
+    torch.manual_seed(0)
+    plain, ours = ROWS[name]()
+    expected, found = plain(), ours()
+    difference = float((found - expected).norm() / expected.norm())
+    assert difference < 1e-4, f"{name}: the two forms differ by {difference:.1e}"
+    slow, fast = medians([plain, ours])
+    large, small = (in_fresh_process(__file__, name, form) for form in ("plain", "ours"))
+    what = (ROWS[name].__doc__ or "").rstrip(".")
+    return (
+        f"| {what} | {1e3 * slow:.0f} | {1e3 * fast:.0f} | {slow / fast:.1f}x "
+        f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference:.0e} |"
+    )
+
+
+def photograph() -> str:
+    """Enlarge a generated photograph of 24 megapixels by two on the command line; tell its time and peak memory."""
+    from foveal.data.io.image import write_image
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "photograph.png", Path(folder) / "larger.png"
+        rows, columns = np.mgrid[:4000, :6000]
+        waves = [127 * (1 + np.sin(rows / (7 + band) + columns / 11)) for band in range(3)]
+        write_image(source, np.stack(waves).astype(np.uint8))
+        command = [sys.executable, "-m", "foveal.apps.superres", "infer", "--weights", "dlgsanet-tiny-x2", "--quiet"]
+        start = time.perf_counter()
+        subprocess.run([*command, "--input", str(source), "--output", str(target)], check=True)
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
+    return f"`infer` of a 6000x4000 photograph, tiny x2: {seconds:.0f} s, peak resident memory {peak:.0f} MB"
+
+
+def _attend(mixer: ChannelAttention, qkv: Tensor) -> Tensor:
+    q, k, v = qkv.flatten(2).mT.chunk(3, -1)
+    return plain_channel_attention(q, k, v, mixer.temperature).mT.unflatten(2, qkv.shape[2:])
+
+
+def main() -> None:
+    """Measure the rows that were asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", default=[*ROWS, "photograph"], choices=[*ROWS, "photograph"], metavar="ROW")
+    parser.add_argument("--peak", nargs=2, metavar=("ROW", "FORM"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        row, form = options.peak
+        torch.manual_seed(0)
+        print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
+        return
+    lines = [f"## Super-resolution, {date.today()}", "", machine(), ""]
+    table = [row for row in options.rows if row in ROWS]
+    if table:
+        lines.append("| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |")
+        lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        lines += [compared(row) for row in table]
+    if "photograph" in options.rows:
+        lines += ["", photograph()]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    with RESULTS.open("a") as file:
+        file.write("\n" + text)
+
+
+if __name__ == "__main__":
+    main()
