@@ -22,7 +22,6 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, window: int | None = None) -> None:
         super().__init__()
-        self.heads = heads
         self.window = window
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = nn.Conv2d(dim, 3 * dim, 1, bias=False)
@@ -31,52 +30,66 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map; the residual is the caller's."""
-        qkv = self.depthwise(self.qkv(x))
+        height, width = x.shape[2], x.shape[3]
+        tokens = self.depthwise(self.qkv(x)).permute(0, 2, 3, 1).flatten(1, 2)
         window = self.window
         if self.training or window is None:
-            return self.project_out(self._mix(qkv))
-        return self.project_out(self._mix_windows(qkv, window))
+            mixed = self._mix(tokens)
+        else:
+            mixed = self._mix_windows(tokens, height, width, window)
+        return self.project_out(mixed.unflatten(1, (height, width)).permute(0, 3, 1, 2))
 
-    def _mix(self, qkv: Tensor) -> Tensor:
-        """(..., 3C, h, w) -> (..., C, h, w)."""
-        height, width = qkv.shape[-2], qkv.shape[-1]
-        q, k, v = qkv.flatten(-2).unflatten(-2, (3, self.heads, -1)).unbind(-4)
-        return channel_attention(q, k, v, self.temperature).flatten(-3, -2).unflatten(-1, (height, width))
+    def _mix(self, tokens: Tensor) -> Tensor:
+        """(..., L, 3C) -> (..., L, C)."""
+        q, k, v = tokens.chunk(3, -1)
+        return channel_attention(q, k, v, self.temperature)
 
-    def _mix_windows(self, qkv: Tensor, window: int) -> Tensor:
-        """(N, 3C, H, W) -> (N, C, H, W), averaged over the windows that hold a pixel.
-
-        Copies with clone, not contiguous: whether a single window needs a copy must not bind an exported program to it.
-        """
-        rows = window_indices(qkv.shape[-2], window, qkv)
-        columns = window_indices(qkv.shape[-1], window, qkv)
-        windows = qkv[:, :, rows][:, :, :, :, columns].permute(0, 2, 4, 1, 3, 5)
-        mixed = self._mix(windows.clone(memory_format=torch.contiguous_format).flatten(0, 2))
-        mixed = mixed.unflatten(0, (qkv.shape[0], rows.shape[0], columns.shape[0])).permute(0, 3, 1, 4, 2, 5)
-        mixed = mixed.clone(memory_format=torch.contiguous_format)
-        return merge_windows(mixed, rows, columns, qkv.shape[-2], qkv.shape[-1])
+    def _mix_windows(self, tokens: Tensor, height: int, width: int, window: int) -> Tensor:
+        """(N, H W, 3C) -> (N, H W, C), averaged over the windows that hold a position."""
+        sources, places = window_tables(height, width, window, tokens.device)
+        windows = tokens.index_select(1, sources.flatten()).unflatten(1, sources.shape)
+        mixed = self._mix(windows).flatten(1, 2)
+        total = mixed.index_select(1, places[0])
+        for corner in range(1, 4):
+            total = total + mixed.index_select(1, places[corner])
+        return total / 4
 
 
-def window_indices(size: int, window: int, like: Tensor) -> Tensor:
-    """Return (windows, k), k = min(size, window): the indices of evenly stepped windows that cover one axis."""
+def window_tables(height: int, width: int, window: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return how to cut a map of height x width positions into windows, and how to find each position in them.
+
+    Returns:
+        (windows, positions of a window): which position of the flattened map stands where in each window.
+        (4, height * width): four places in the flattened windows that hold the position. A position held by two
+        windows is named twice, one held by a single window four times, so that a plain mean of the four is due.
+    """
+    row_starts, window_height, row_holders = windows_along(height, window, device)
+    column_starts, window_width, column_holders = windows_along(width, window, device)
+    rows = row_starts[:, None] + torch.arange(window_height, device=device)
+    columns = column_starts[:, None] + torch.arange(window_width, device=device)
+    sources = rows[:, None, :, None] * width + columns[None, :, None, :]
+    row_offsets = torch.arange(height, device=device) - row_starts[row_holders]
+    column_offsets = torch.arange(width, device=device) - column_starts[column_holders]
+    row_places = (row_holders * columns.shape[0] * window_height + row_offsets) * window_width
+    column_places = column_holders * window_height * window_width + column_offsets
+    places = row_places[:, None, :, None] + column_places[None, :, None, :]
+    return sources.flatten(2, 3).flatten(0, 1), places.flatten(2, 3).flatten(0, 1)
+
+
+def windows_along(size: int, window: int, device: torch.device) -> tuple[Tensor, int, Tensor]:
+    """Place evenly stepped windows along one axis so that they cover it.
+
+    Returns:
+        (windows,): where they start.
+        Their length, min(size, window).
+        (2, size): the first and the last window that hold each position. There are no others, because the step is
+        more than half of the length.
+    """
     length = min(size, window)
-    count = (size - 1) // length + 1
-    step = (size - length + max(count - 1, 1) - 1) // max(count - 1, 1)
-    starts = (torch.arange(count, device=like.device) * step).clamp(max=size - length)
-    return starts[:, None] + torch.arange(length, device=like.device)
-
-
-def merge_windows(windows: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
-    """Return (N, C, H, W), the mean over windows (N, C, row windows, h, column windows, w) that hold each pixel."""
-    strips = windows.flatten(4, 5)
-    strips = torch.zeros_like(strips[..., :1]).repeat(1, 1, 1, 1, width).index_add(4, columns.flatten(), strips)
-    merged = strips.flatten(2, 3)
-    merged = torch.zeros_like(merged[:, :, :1]).repeat(1, 1, height, 1).index_add(2, rows.flatten(), merged)
-    return merged / (_coverage(rows, height, merged)[:, None] * _coverage(columns, width, merged))
-
-
-def _coverage(indices: Tensor, size: int, like: Tensor) -> Tensor:
-    """Return (size,): how many windows hold each index."""
-    flat = indices.flatten()
-    ones = torch.ones_like(flat, dtype=like.dtype)
-    return torch.zeros(size, dtype=like.dtype, device=like.device).index_add(0, flat, ones)
+    steps = (size - 1) // length
+    step = (size - length + max(steps, 1) - 1) // max(steps, 1)
+    starts = (torch.arange(steps + 1, device=device) * step).clamp(max=size - length)
+    positions = torch.arange(size, device=device)
+    first = (starts[:, None] + length <= positions).sum(0)
+    last = (starts[:, None] <= positions).sum(0) - 1
+    return starts, length, torch.stack([first, last])

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ...kernels.dynamic_conv import dynamic_conv2d
+from ...kernels.dynamic_conv import predicted_conv2d
 
 
 class DynamicLocalAttention(nn.Module):
@@ -32,6 +32,8 @@ class DynamicLocalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map; the residual is the caller's."""
         values = self.project_in(x)
-        kernels = self.expand(self.depthwise(self.reduce(values)))
-        kernels = kernels.unflatten(1, (self.groups, self.taps))
-        return self.project_out(dynamic_conv2d(values, kernels))
+        features = self.depthwise(self.reduce(values))
+        weight = self.expand.weight.view(self.groups, self.taps, -1)
+        bias = self.expand.bias
+        assert bias is not None  # says to TorchScript what it cannot know of a convolution
+        return self.project_out(predicted_conv2d(values, features, weight, bias.view(self.groups, self.taps)))

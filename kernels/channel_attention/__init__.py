@@ -6,17 +6,18 @@ from . import reference
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
-    """Mix channels by the ReLU of their cosine similarity (Li et al. 2023, DLGSANet, sec. 3.3).
+    """Mix channels by the ReLU of their cosine similarity.
 
-    There is no softmax and no renormalisation: channels that point away from each other do not mix at all.
+    The sparse global self-attention of DLGSANet (Li et al. 2023, sec. 3.3). There is no softmax and no renormalisation:
+    channels that point away from each other do not mix at all.
 
     Args:
-        q: (..., heads, c, L), c channels per head at L positions.
+        q: (..., L, C), C channels at L positions; the channels of a head are contiguous. Any strides.
         k: like `q`.
         v: like `q`.
-        temperature: (heads, 1, 1), one learned scale per head.
+        temperature: (heads, 1, 1), one learned scale per head; the number of heads divides C.
 
     Returns:
-        (..., heads, c, L).
+        (..., L, C).
     """
     return reference.channel_attention(q, k, v, temperature)

@@ -1,9 +1,10 @@
 """Attention between channels in plain PyTorch: the equation, the CPU path and the export path.
 
-    A = relu(t * (q / |q|) (k / |k|)^T),  y = A v      with norms over positions, per head
+    A = relu(t * (q / |q|)^T (k / |k|)) between channels of the same head, else 0;  y = v A^T
 
-The norms are divided out of the small c x c matrix, so that no normalised copy of q and k exists.
-Shapes: B any leading axes, heads, c channels per head, L positions.
+with norms over positions. They are divided out of the small C x C matrix, so that no normalised copy of q and k exists.
+One product between all channels, of which the heads' blocks are kept, is faster than one narrow product per head.
+Shapes: L positions, C channels, heads of C / heads channels.
 """
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
-    """Return A v for q, k, v of shape (..., heads, c, L) and temperature (heads, 1, 1)."""
-    norm_q = torch.linalg.vector_norm(q, dim=-1, keepdim=True).clamp_min(1e-12)
-    norm_k = torch.linalg.vector_norm(k, dim=-1, keepdim=True).clamp_min(1e-12)
-    gram = torch.matmul(q, k.transpose(-2, -1))
-    weights = torch.relu(temperature * gram / (norm_q * norm_k.transpose(-2, -1)))
-    return torch.matmul(weights, v)
+    """Return v A^T for q, k, v of shape (..., L, C) and temperature (heads, 1, 1)."""
+    heads, channels = temperature.shape[0], q.shape[-1]
+    norm_q = torch.linalg.vector_norm(q, dim=-2).clamp_min(1e-12)
+    norm_k = torch.linalg.vector_norm(k, dim=-2).clamp_min(1e-12)
+    cosine = torch.matmul(q.transpose(-2, -1), k) / (norm_q.unsqueeze(-1) * norm_k.unsqueeze(-2))
+    same_head = torch.eye(heads, dtype=q.dtype, device=q.device).repeat_interleave(channels // heads, 1)
+    blocks = (temperature.flatten(1) * same_head).repeat_interleave(channels // heads, 0)
+    return torch.matmul(v, torch.relu(cosine * blocks).transpose(-2, -1))

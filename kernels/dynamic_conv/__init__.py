@@ -7,9 +7,9 @@ from . import reference
 
 
 def dynamic_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each position with its own kernels (Li et al. 2023, DLGSANet, sec. 3.2).
+    """Convolve each position with its own kernels: correlation, zero padding, no bias.
 
-    A correlation with zero padding and without bias; half-precision inputs are accumulated in float32.
+    The operator of DLGSANet's local attention (Li et al. 2023, sec. 3.2). Half precision is accumulated in float32.
 
     Args:
         x: (N, C, H, W) with C = G c; the c channels that share a kernel are contiguous.
@@ -18,10 +18,45 @@ def dynamic_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
     Returns:
         (N, C, H, W) in the dtype of `x`.
     """
-    x, kernels = x.contiguous(), kernels.contiguous()
-    if torch.jit.is_scripting():
-        return reference.dynamic_conv2d(x, kernels)
     wide = torch.promote_types(x.dtype, torch.float32)
-    if torch.is_grad_enabled() and (x.requires_grad or kernels.requires_grad):
-        return reference.DynamicConv2d.apply(x.to(wide), kernels.to(wide)).to(x.dtype)
-    return reference.dynamic_conv2d(x.to(wide), kernels.to(wide)).to(x.dtype)
+    values, taps = x.contiguous().to(wide), kernels.contiguous().to(wide)
+    if torch.jit.is_scripting():
+        return reference.dynamic_conv2d(values, taps).to(x.dtype)
+    if _differentiates(values, taps):
+        return reference.DynamicConv2d.apply(values, taps).to(x.dtype)
+    return reference.dynamic_conv2d(values, taps).to(x.dtype)
+
+
+def predicted_conv2d(x: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolve each position with the kernels that a 1x1 convolution makes of its features.
+
+    The same as `dynamic_conv2d(x, conv1x1(features, weight, bias))`, but on a CPU the kernels, k*k times as large as
+    a channel, are made for one group of channels at a time and exist neither whole nor for the backward pass.
+
+    Args:
+        x: (N, C, H, W) with C = G c; the c channels that share a kernel are contiguous.
+        features: (N, M, H, W).
+        weight: (G, k*k, M) with odd k, rows before columns.
+        bias: (G, k*k).
+
+    Returns:
+        (N, C, H, W) in the dtype of `x`.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    # The bias is the weight of one more feature, which is 1 everywhere.
+    ones = torch.ones_like(features[:, :1])
+    values = x.contiguous().to(wide)
+    extended = torch.cat([features, ones], 1).contiguous().to(wide)
+    matrices = torch.cat([weight, bias.unsqueeze(2)], 2).to(wide)
+    if torch.jit.is_scripting():
+        return reference.predicted_conv2d(values, extended, matrices, 1).to(x.dtype)
+    # Elsewhere many small steps cost more than they save: in time on a GPU, in size in an exported graph.
+    whole = x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    at_once = weight.shape[0] if whole else 1
+    if _differentiates(values, extended, matrices):
+        return reference.PredictedConv2d.apply(values, extended, matrices, at_once).to(x.dtype)
+    return reference.predicted_conv2d(values, extended, matrices, at_once).to(x.dtype)
+
+
+def _differentiates(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
