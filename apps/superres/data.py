@@ -54,6 +54,7 @@ class SuperResolutionData(L.LightningDataModule):
         self.augmentation = PairAugmentation(augment or ())
         self.workers = workers
         self.seed = seed
+        self.used: dict[str, list[PairSource]] = {}  # what the stage that was set up reads
         self.cache = PixelCache(cache or _user_cache() / "superres")
 
     def setup(self, stage: str) -> None:
@@ -69,6 +70,7 @@ class SuperResolutionData(L.LightningDataModule):
                     f"{self.batch_size}; raise data.repeats, so that every image gives more patches."
                 )
         sets = self.validation_sources if stage in ("fit", "validate") else self.test_sources
+        self.used = ({"train": self.train_sources} if stage == "fit" else {}) | sets
         self.evaluation = WholeDataset({name: self._images(sources) for name, sources in sets.items()})
 
     def train_dataloader(self) -> DataLoader:
@@ -98,9 +100,8 @@ class SuperResolutionData(L.LightningDataModule):
         return self._evaluation_loader()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data: {part: [licence, number, bytes and names of the images of each source]}."""
-        parts = {"train": self.train_sources, **self.validation_sources}
-        return {name: [self._facts(source) for source in sources] for name, sources in parts.items()}
+        """Return what identifies the data in use: {part: [licence, number, bytes and names of the images, by source]}."""
+        return {name: [self._facts(source) for source in sources] for name, sources in self.used.items()}
 
     def _facts(self, source: PairSource) -> dict[str, Any]:
         pairs = source.pairs(self._scale())

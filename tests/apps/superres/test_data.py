@@ -62,8 +62,17 @@ def test_without_test_sets_the_validation_images_are_tested(tmp_path):
 
 
 def test_the_fingerprint_names_the_images(tmp_path):
-    (facts,) = module(tmp_path).fingerprint()["train"]
+    data = module(tmp_path)
+    data.setup("fit")
+    (facts,) = data.fingerprint()["train"]
     assert facts["images"] == 3
     assert facts["names"] == ["0", "1", "2"]
     assert facts["bytes"] > 0
     assert facts["licence"] == "CC0-1.0"
+
+
+def test_a_measurement_needs_no_training_images(tmp_path):
+    data = module(tmp_path)
+    data.train_sources = [ImageFolder(tmp_path / "absent")]
+    data.setup("validate")
+    assert list(data.fingerprint()) == ["validation"]
