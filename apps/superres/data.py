@@ -100,7 +100,7 @@ class SuperResolutionData(L.LightningDataModule):
         return self._evaluation_loader()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data in use: {part: [licence, number, bytes and names of the images, by source]}."""
+        """Return what identifies the data in use: {part: [licence, number, bytes, names of the images, by source]}."""
         return {name: [self._facts(source) for source in sources] for name, sources in self.used.items()}
 
     def _facts(self, source: PairSource) -> dict[str, Any]:
