@@ -85,7 +85,7 @@ class SuperResolution(Task):
             scale=scale,
             size_multiple=self.net.size_multiple,
             tile=192,
-            overlap=32,
+            overlap=16,
             licence=self.licence,
             training=training,
             metrics=means(self.cases),

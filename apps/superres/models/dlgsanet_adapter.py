@@ -157,7 +157,7 @@ def _card(arguments: dict[str, Any]) -> Card:
         channels=("red", "green", "blue") if channels == 3 else ("grey",) * channels,
         scale=scale,
         tile=192,
-        overlap=32,
+        overlap=16,
         licence="Apache-2.0",
         training={"source": "https://github.com/NeonLeexiang/DLGSANet"},
     )
