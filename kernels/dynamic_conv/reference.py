@@ -27,9 +27,11 @@ def dynamic_conv2d(x: Tensor, kernels: Tensor) -> Tensor:
     height, width = x.shape[2], x.shape[3]
     padded = _padded(x, groups, side)
     y = torch.zeros_like(padded[..., :height, :width], memory_format=torch.contiguous_format)
-    for tap in range(side * side):
-        row, column = tap // side, tap % side
-        y.addcmul_(padded[..., row : row + height, column : column + width], kernels[:, :, tap].unsqueeze(2))
+    taps = kernels.unsqueeze(2).unbind(3)
+    for row in range(side):
+        rows = padded[..., row : row + height, :]  # sliced once for its taps: an exported graph is a quarter smaller so
+        for column in range(side):
+            y.addcmul_(rows[..., column : column + width], taps[row * side + column])
     return y.flatten(1, 2)
 
 
