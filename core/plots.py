@@ -19,6 +19,8 @@ COLOURS = {"train": "#9aa5b1", "val": "#d9480f", "test": "#2b6cb0"}
 def draw_curves(table: Path, path: Path) -> None:
     """Draw every metric of a metrics table over the optimizer steps, one panel for each name after the stage.
 
+    A metric `<method>_<metric>` beside `<metric>` is a baseline and is drawn dashed in the same panel.
+
     Args:
         table: CSV file with a column `step` and columns such as `train/loss`, `val/loss`, `val/psnr`.
         path: the PNG file to write; none is written where nothing was logged.
@@ -27,7 +29,7 @@ def draw_curves(table: Path, path: Path) -> None:
     panels: dict[str, list[str]] = {}
     for column in columns:
         if column not in ("step", "epoch"):
-            panels.setdefault(column.rpartition("/")[2], []).append(column)
+            panels.setdefault(_panel(column, columns), []).append(column)
     if not panels:
         return
     from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
@@ -36,9 +38,11 @@ def draw_curves(table: Path, path: Path) -> None:
     for axes, (name, members) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for column in members:
             points = [(float(row["step"]), float(row[column])) for row in rows if row[column]]
-            stage = column.rpartition("/")[0] or name
+            stage, _, metric = column.rpartition("/")
             dotted = "." if len(points) < 30 else ""
-            axes.plot(*zip(*points, strict=True), dotted + "-", color=COLOURS.get(stage), label=stage, linewidth=1.4)
+            style = dotted + "-" if metric == name else "--"
+            label = (stage or name) if metric == name else metric.removesuffix(f"_{name}")
+            axes.plot(*zip(*points, strict=True), style, color=COLOURS.get(stage), label=label, linewidth=1.4)
         axes.set(title=name, xlabel="step")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -46,6 +50,12 @@ def draw_curves(table: Path, path: Path) -> None:
             axes.legend(frameon=False)
     with written_beside(path) as part:
         figure.savefig(part)
+
+
+def _panel(column: str, columns: list[str]) -> str:
+    """The metric in whose panel a column is drawn: the one that it is a baseline of, else itself."""
+    name = column.rpartition("/")[2]
+    return next((each for other in columns if name.endswith(f"_{(each := other.rpartition('/')[2])}")), name)
 
 
 def draw_columns(pictures: Pictures, path: Path, margin: int = 6, heading: int = 24) -> None:
