@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 
 
-def medians(calls: list[Callable[[], object]], repeats: int = 5) -> list[float]:
+def medians(calls: list[Callable[[], object]], repeats: int = 3) -> list[float]:
     """Return the median seconds of each call; the calls take turns, after one warm-up of each."""
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats + 1):
@@ -28,10 +27,11 @@ def medians(calls: list[Callable[[], object]], repeats: int = 5) -> list[float]:
 
 
 def peak_megabytes(call: Callable[[], object]) -> float:
-    """Return by how much a call raises the peak resident memory of this process; call it once in a fresh process."""
-    before = _peak()
+    """Return by how much a call raises the resident memory of this process at its peak (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of the imports, is forgotten
+    before = _status("VmRSS")
     call()
-    return (_peak() - before) / 1e6
+    return _status("VmHWM") - before
 
 
 def in_fresh_process(script: str, *arguments: str) -> float:
@@ -54,5 +54,7 @@ def machine() -> str:
     )
 
 
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _status(name: str) -> float:
+    """Return a field of this process's memory status in megabytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e6
