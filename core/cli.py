@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from .. import __version__
+from .allocator import keep_freed_memory
 from .catalogue import apps, find_app, settle_configs
 from .errors import UserError
 from .messages import suggestion
@@ -53,6 +54,7 @@ def run_app(app: str, arguments: Sequence[str], program: str | None = None) -> i
         print(help_of_app(name, program))
         return 0
     command, *options = arguments
+    keep_freed_memory()
     if command in TRAINING:
         return _train(name, command, options, program)
     if command in FUNCTIONS:
