@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from .cases import Case, gathered, means, write_cases
 from .weights.card import Card
 
 
-class Task(L.LightningModule):
+class Task(L.LightningModule, ABC):
     """A network with its optimiser, its loss, and metrics case by case.
 
     A subclass gives `training_loss`, `evaluate` and `card`. Validation and test results are gathered over all
@@ -48,17 +49,17 @@ class Task(L.LightningModule):
         self.cases: list[Case] = []
         self.pictures: list[list[np.ndarray]] = []
 
+    @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
         """Return the loss of one batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self, batch: Any) -> tuple[Case, list[np.ndarray]]:
         """Return the metrics of one case and its pictures, uint8 (H, W, 3), in the order of `picture_titles`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
-        raise NotImplementedError
 
     def sample_pictures(self) -> list[tuple[str, list[np.ndarray]]]:
         """Return the columns of the sample sheet: a title and one uint8 (H, W, 3) picture for each case kept."""
