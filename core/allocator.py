@@ -17,6 +17,8 @@ def keep_freed_memory(block: int = 256 << 20) -> None:
         block: bytes; larger blocks still go back at once, except in an old glibc, which refuses such a threshold.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        _ = mallopt(MMAP_THRESHOLD, block) or mallopt(MMAP_MAX, 0)
-        mallopt(TRIM_THRESHOLD, 2**31 - 1)
+    if mallopt is None:
+        return
+    if not mallopt(MMAP_THRESHOLD, block):
+        mallopt(MMAP_MAX, 0)
+    mallopt(TRIM_THRESHOLD, 2**31 - 1)
