@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import UserError
+
 
 class PairAugmentation:
     """Flips and a transpose, each with probability 1/2, then any transforms of albumentations.
@@ -15,6 +17,9 @@ class PairAugmentation:
 
     Args:
         transforms: albumentations transforms.
+
+    Raises:
+        UserError: something else than a transform is among them.
     """
 
     def __init__(self, transforms: Sequence[Any] = ()) -> None:
@@ -24,6 +29,12 @@ class PairAugmentation:
             os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
             import albumentations
 
+            for each in transforms:
+                if not isinstance(each, albumentations.BasicTransform | albumentations.BaseCompose):
+                    raise UserError(
+                        f"data.augment: {each!r} is no transform of albumentations; give its class path, such as "
+                        "albumentations.RandomRotate90, and arguments that it has."
+                    )
             self.compose = albumentations.Compose(list(transforms))
 
     def __call__(

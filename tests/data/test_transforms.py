@@ -1,6 +1,8 @@
 import albumentations
 import numpy as np
+import pytest
 
+from foveal.core.errors import UserError
 from foveal.data.transforms import PairAugmentation
 
 
@@ -46,3 +48,8 @@ def test_augmentation_follows_from_the_generator():
     one, same, other = (augmentation(*pair(), np.random.default_rng(seed))[0] for seed in (4, 4, 5))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
+
+
+def test_what_is_no_transform_is_refused_by_name():
+    with pytest.raises(UserError, match=r"data\.augment: .*albumentations\.RandomRotate9'.* is no transform"):
+        PairAugmentation([{"class_path": "albumentations.RandomRotate9"}])
