@@ -18,6 +18,6 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> T
         temperature: (heads, 1, 1), one learned scale per head; the number of heads divides C.
 
     Returns:
-        (..., L, C).
+        (..., L, C) in the dtype of `v`.
     """
     return reference.channel_attention(q, k, v, temperature)

@@ -54,3 +54,29 @@ def test_leading_axes_and_strides_do_not_matter():
     strided = channel_attention(*(t.mT.contiguous().mT for t in (q, k, v)), temperature)
     assert torch.allclose(grouped.flatten(0, 1), expected, rtol=1e-13, atol=1e-13)
     assert torch.allclose(strided, expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_close_and_holds_the_sums_of_many_positions(dtype):
+    q, k, v, temperature = operands(6, 2, 20_000, count=1)
+    q, k = 3 + q, 3 + k  # products that sum to 180,000
+    half = [tensor.to(dtype) for tensor in (q, k, v, temperature.abs())]
+    expected = channel_attention(*(tensor.double() for tensor in half))
+    result = channel_attention(*half)
+    assert result.dtype == dtype
+    assert (result.double() - expected).norm() < 1e-2 * expected.norm()
+
+
+def test_half_precision_stays_finite_where_channels_are_zero():
+    q = torch.zeros(1, 5, 6, dtype=torch.float16)
+    assert (channel_attention(q, q, q + 1, torch.ones(2, 1, 1)) == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_scripting_gives_the_same():
+    class Module(torch.nn.Module):
+        def forward(self, q, k, v, temperature):
+            return channel_attention(q, k, v, temperature)
+
+    inputs = operands(6, 2, 7)
+    assert torch.equal(torch.jit.script(Module())(*inputs), channel_attention(*inputs))
