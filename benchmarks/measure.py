@@ -29,9 +29,9 @@ def medians(calls: list[Callable[[], object]], repeats: int = 3) -> list[float]:
 def peak_megabytes(call: Callable[[], object]) -> float:
     """Return by how much a call raises the resident memory of this process at its peak (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of the imports, is forgotten
-    before = _status("VmRSS")
+    before = status_megabytes("VmRSS")
     call()
-    return _status("VmHWM") - before
+    return status_megabytes("VmHWM") - before
 
 
 def in_fresh_process(script: str, *arguments: str) -> float:
@@ -54,7 +54,7 @@ def machine() -> str:
     )
 
 
-def _status(name: str) -> float:
-    """Return a field of this process's memory status in megabytes."""
+def status_megabytes(name: str) -> float:
+    """Return a field of the memory status of this process in megabytes (Linux): VmRSS now, VmHWM at the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e6

@@ -9,9 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import in_fresh_process, machine, medians, peak_megabytes
+from measure import in_fresh_process, machine, medians, peak_megabytes, status_megabytes
 from torch import Tensor, nn
 
 from foveal.apps.superres.models.dlgsanet import DLGSANet
@@ -194,12 +191,19 @@ def photograph() -> str:
         rows, columns = np.mgrid[:4000, :6000]
         waves = [127 * (1 + np.sin(rows / (7 + band) + columns / 11)) for band in range(3)]
         write_image(source, np.stack(waves).astype(np.uint8))
-        command = [sys.executable, "-m", "foveal.apps.superres", "infer", "--weights", "dlgsanet-tiny-x2", "--quiet"]
         start = time.perf_counter()
-        subprocess.run([*command, "--input", str(source), "--output", str(target)], check=True)
+        peak = in_fresh_process(__file__, "photograph", f"{source}:{target}")
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     return f"`infer` of a 6000x4000 photograph, tiny x2: {seconds:.0f} s, peak resident memory {peak:.0f} MB"
+
+
+def enlarge(paths: str) -> None:
+    """Run the command `infer` on "source:target"."""
+    from foveal.core.cli import main as foveal
+
+    source, target = paths.split(":")
+    arguments = ["--weights", "dlgsanet-tiny-x2", "--quiet", "--input", source, "--output", target]
+    assert foveal(["superres", "infer", *arguments]) == 0
 
 
 def _attend(mixer: ChannelAttention, qkv: Tensor) -> Tensor:
@@ -216,7 +220,11 @@ def main() -> None:
     if options.peak:
         row, form = options.peak
         torch.manual_seed(0)
-        print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
+        if row == "photograph":
+            enlarge(form)
+            print(json.dumps(status_megabytes("VmHWM")))
+        else:
+            print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
         return
     lines = [f"## Super-resolution, {date.today()}", "", machine(), ""]
     asked = options.rows or [*ROWS, "photograph"]
