@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..weights.card import Card
 from .archive import add_card, read_members
 from .pt2 import exported
+from .quiet import quiet
 
 SUFFIX = ".pt2"
 
@@ -40,7 +41,8 @@ def save(net: nn.Module, card: Card, path: Path) -> None:
     import torch._inductor
 
     content = BytesIO()  # given a file, PyTorch aborts the process when the disk is full
-    torch._inductor.aoti_compile_and_package(exported(net, card), package_path=content)
+    with quiet("torch.utils.cpp_extension"):
+        torch._inductor.aoti_compile_and_package(exported(net, card), package_path=content)
     add_card(content, card.to_json())
     path.write_bytes(content.getbuffer())
 

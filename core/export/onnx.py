@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..weights.card import Card
 from .pt2 import exported
+from .quiet import quiet
 
 
 def save(net: nn.Module, card: Card, path: Path) -> None:
@@ -26,7 +25,7 @@ def save(net: nn.Module, card: Card, path: Path) -> None:
         UserError: the packages for ONNX are not installed.
     """
     _needed("onnxscript")
-    with _quiet():
+    with quiet("onnx_ir", "onnxscript"):
         program = torch.onnx.export(
             exported(net, card), input_names=["image"], output_names=["output"], dynamo=True, verbose=False
         )
@@ -34,20 +33,6 @@ def save(net: nn.Module, card: Card, path: Path) -> None:
         node.metadata_props.clear()  # where each node came from, several times as large as the graph
     program.model.metadata_props["card"] = card.to_json()
     program.save(path, external_data=False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide notices about the graph, of which no user can act on any."""
-    loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
