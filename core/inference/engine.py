@@ -26,6 +26,18 @@ Progress = Callable[[int, int], None]
 """Called with (finished output rows, all output rows)."""
 
 
+class Geometry(Protocol):
+    """Where samples lie in the world."""
+
+    def scaled(self, scale: int) -> Geometry:
+        """Return the geometry with `scale` samples in place of one along every axis."""
+        ...
+
+    def difference(self, other: object) -> str | None:
+        """Say in which way another geometry differs, or None."""
+        ...
+
+
 class Source(Protocol):
     """What is read: `shape` is (C, *spatial)."""
 

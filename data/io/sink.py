@@ -1,0 +1,111 @@
+"""What the sinks of all formats share: finished windows are kept beside the output until the whole can be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ...core.atomic import written_beside
+from ...core.errors import UserError
+from ...core.inference.engine import Geometry
+from .spool import Spool
+
+
+class SpooledSink:
+    """An output file that is written window by window and appears whole at `commit`.
+
+    A format says in `converted` how values become its samples, and in `encode` how the file is made of them.
+
+    Args:
+        path: the file.
+        shape: (C, *spatial) of the samples.
+        dtype: of the samples.
+        geometry: where they lie; None where the format knows nothing of it.
+        fingerprint: tells the same work again; "" never goes on from an earlier run.
+
+    Raises:
+        UserError: the disk has no room for the samples, or another run writes the same output now.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        geometry: Geometry | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        self.path = Path(path)
+        self.geometry = geometry
+        self.spool = Spool(self.path, shape, dtype, fingerprint)
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of samples that are safe on disk."""
+        return self.spool.rows_done
+
+    @property
+    def carry(self) -> np.ndarray | None:
+        """What the engine kept for the rows after these."""
+        return self.spool.carry
+
+    def aside(self, window: tuple[slice, ...]) -> np.ndarray | None:
+        """Return what belongs to a window of the output and comes from the source, such as alpha or validity.
+
+        Called in the thread that reads; handed to `write` in the thread that writes.
+        """
+        return None
+
+    def write(self, window: tuple[slice, ...], values: np.ndarray | None, aside: np.ndarray | None) -> None:
+        """Store a window of the output.
+
+        Args:
+            window: its place along each spatial axis.
+            values: (C', *extent) float32, or integers where the card asks for labels; None where nothing was computed.
+            aside: what `aside` gave for the window.
+        """
+        samples = self.converted(values, aside, window)
+        if samples is not None:
+            self.spool.write(window, samples)
+
+    def finish(self, rows: int, carry: np.ndarray | None) -> None:
+        """Note that all rows before this one are written."""
+        self.spool.finish(rows, carry)
+
+    def commit(self) -> None:
+        """Write the file and remove what stands beside it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if self.rows_done != self.spool.shape[1]:
+            raise ValueError(f"{self.path}: {self.rows_done} of {self.spool.shape[1]} rows were written")
+        with written_beside(self.path) as part:
+            self.encode(part)
+        self.spool.delete()
+
+    def converted(
+        self, values: np.ndarray | None, aside: np.ndarray | None, window: tuple[slice, ...]
+    ) -> np.ndarray | None:
+        """Return the samples of a window, (C, *extent) of the dtype; None leaves them zero."""
+        raise NotImplementedError
+
+    def encode(self, part: Path) -> None:
+        """Write the file, out of `self.spool`, under this temporary name."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Remove what stands beside the output."""
+        self.spool.delete()
+
+    def __enter__(self) -> SpooledSink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Keep the samples where the same work can go on from them: not where the input or an option is at fault."""
+        if not self.spool.fingerprint or isinstance(error, UserError):
+            self.abort()
+        else:
+            self.spool.close()
