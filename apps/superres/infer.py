@@ -57,7 +57,7 @@ def infer(
     def enlarge(item: Item, fingerprint: str, progress: Progress) -> None:
         with (
             ImageSource(item.input, len(card.channels), card.value_range) as source,
-            ImageSink.like(item.output, source, card.scale, fingerprint) as sink,
+            ImageSink.like(item.output, source, card, fingerprint) as sink,
         ):
             engine.run(source, sink, progress)
 

@@ -1,82 +1,51 @@
-"""The engine: reads tiles from a source, runs a program on them, blends, and hands finished rows to a sink.
+"""The engine: reads tiles from a source, runs a program on them, blends, and hands finished windows to a sink.
 
-Memory holds the rows of one row of tiles, never the whole. Arrays are (C, *spatial), with two or three spatial axes
-of which the first is streamed ("rows").
+Memory holds a few tiles and what neighbouring tiles share, never the whole. Arrays are (C, *spatial), with two or
+three spatial axes of which the first is streamed ("rows"). One thread reads ahead and one writes behind while the
+program runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
-from ..weights.card import Card
+from ..weights.card import Card, Sizes
+from .blend import Blender, Index
 from .device import Precision, autocast, find_device
-from .tiles import Span, plan_axis
+from .pipeline import Batch, Pipeline
+from .streams import Sink, Source, Window
+from .tiles import Blend, Span, plan_axis
 from .tta import mean_over_views
 
 Program = Callable[[Tensor], Tensor]
-Tile = int | Literal["auto", "whole"]
+Tile = Sizes | Literal["auto", "whole"]
 Progress = Callable[[int, int], None]
 """Called with (finished output rows, all output rows)."""
-
-
-class Geometry(Protocol):
-    """Where samples lie in the world."""
-
-    def scaled(self, scale: int) -> Geometry:
-        """Return the geometry with `scale` samples in place of one along every axis."""
-        ...
-
-    def difference(self, other: object) -> str | None:
-        """Say in which way another geometry differs, or None."""
-        ...
-
-
-class Source(Protocol):
-    """What is read: `shape` is (C, *spatial)."""
-
-    shape: tuple[int, ...]
-
-    def read(self, slices: tuple[slice, ...]) -> np.ndarray:
-        """Return a window of the spatial axes, float32 (C, *extent), in the card's value range."""
-        ...
-
-
-class Sink(Protocol):
-    """What is written, row after row."""
-
-    @property
-    def rows_done(self) -> int:
-        """Rows that need not be computed again."""
-        ...
-
-    def write(self, rows: np.ndarray) -> None:
-        """Append the next rows, float32 (C', r, *rest)."""
-        ...
-
-    def commit(self) -> None:
-        """Let the finished output appear."""
-        ...
 
 
 class Engine:
     """Runs a program over data of any size.
 
     Args:
-        program: (1, C, *extent) float tensor in the card's value range -> (1, C', *scale * extent).
-        card: says the scale, the size multiple, the number of channels, and the default tile and overlap.
+        program: (N, C, *extent) float tensor in the card's units -> (N, C', *scale * extent). A program of two
+            dimensions takes a volume slice by slice.
+        card: says the dimensions, the scale, the size multiple, the channels, what becomes of the outputs, and the
+            default tile and overlap.
         device: "auto", "cpu", "cuda" or "cuda:1"; where the program already is.
         precision: what a network computes in; exported programs keep their own.
-        tile: side of a tile in input samples; "auto" for the card's; "whole" for all in one pass. What fits into one
-            tile is always computed in one pass.
+        tile: side of a tile in input samples, for all axes or each; "auto" for the card's; "whole" for all in one
+            pass. What fits into one tile is always computed in one pass.
         overlap: input samples that neighbouring tiles share; None for the card's, or less where the tile is small.
         tta: average over flips and transposes, at eight times the cost.
+        blend: how neighbouring tiles share an output sample.
+        batch: tiles computed at once; exported programs take one.
 
     Raises:
         UserError: an option is out of its range, or there is no such device.
@@ -89,138 +58,166 @@ class Engine:
         device: str | torch.device = "cpu",
         precision: Precision = "float32",
         tile: Tile | None = "auto",
-        overlap: int | None = None,
+        overlap: Sizes | None = None,
         tta: bool = False,
+        blend: Blend = "linear",
+        batch: int = 1,
     ) -> None:
         self.program = program
         self.card = card
         self.device = find_device(str(device))
         self.autocast = autocast(self.device, precision)
-        self.tile = {"auto": card.tile, "whole": None}.get(tile, tile)
-        self.overlap = overlap if overlap is not None else min(card.overlap, (self.tile or card.tile) // 2)
+        self.tiles = self._tiles(tile)
+        self.overlaps = self._overlaps(overlap)
         self.tta = tta
-        self.plan((1, 1))  # so that impossible options are told before any work
+        self.blend = blend
+        self.batch = batch if isinstance(program, nn.Module) else 1
+        if batch < 1:
+            raise UserError(f"--batch {batch}: give at least 1.")
+        self.plan((1,) * card.dimensions)  # so that impossible options are told before any work
 
     def plan(self, extent: tuple[int, ...]) -> list[list[Span]]:
         """Return the tiles along each spatial axis for an input of this extent."""
-        card = self.card
-        return [plan_axis(length, self.tile, self.overlap, card.scale, card.size_multiple) for length in extent]
+        card, slices = self.card, len(extent) - self.card.dimensions
+        axes = zip(extent[slices:], self.tiles, self.overlaps, card.per_axis("size_multiple"), strict=True)
+        plans = [
+            plan_axis(size, tile, overlap, card.scale, multiple, self.blend) for size, tile, overlap, multiple in axes
+        ]
+        return [plan_axis(size, 1, 0) for size in extent[:slices]] + plans
 
     def run(self, source: Source, sink: Sink, progress: Progress | None = None) -> None:
         """Compute all rows that the sink does not have yet, write them, and commit.
 
         Raises:
-            UserError: the channels are not those of the card; the program's output is not finite or not as large as
-                the card says; a tile does not fit into the GPU's memory.
+            UserError: the source's axes, channels or geometry are not those of the card or the sink; the program's
+                output is not finite or not as large as the card says; a tile does not fit into the GPU's memory.
         """
-        if source.shape[0] != len(self.card.channels):
-            raise UserError(f"the input has {source.shape[0]} channels, the network takes {self.card.channels}.")
-        rows, *columns = self.plan(source.shape[1:])
-        first = sink.rows_done
-        strip = _Strip(rows, columns)
-        for row, following in zip(rows, [*rows[1:], None], strict=True):
-            if row.high <= first:
-                continue  # a resumed run starts with the first tiles that reach the missing rows
-            for spans in product([row], *columns):
-                strip.add(spans, self._compute(source, spans))
-            final = following.low if following else row.high
-            if final > first:
-                sink.write(strip.rows(max(row.low, first), final))
-            strip.advance(final)
-            if progress:
-                progress(final, rows[-1].high)
+        self._check(source, sink)
+        axes = self.plan(source.shape[-source.spatial :])
+        missing = [number for number, row in enumerate(axes[0]) if row.final > sink.rows_done]
+        last = tuple(len(axis) - 1 for axis in axes[1:])
+        blender = Blender(axes, sink.carry)
+        with Pipeline(source, sink, axes, self.card.activation) as pipeline:
+            for batch in pipeline.read(self._batches(axes, missing)):
+                for index, values in zip(batch.indices, self._compute(batch, axes), strict=True):
+                    pipeline.write(index, blender.add(index, values))
+                row, *columns = batch.indices[-1]
+                if tuple(columns) == last:
+                    pipeline.finish(axes[0][row].final, blender.carry)
+                    if progress:
+                        progress(axes[0][row].final, axes[0][-1].high)
         sink.commit()
 
     def array(self, x: np.ndarray) -> np.ndarray:
-        """Return the program's output for a whole float32 array, (C, *spatial) -> (C', *scale * spatial)."""
-        sink = _ArraySink()
+        """Return what the program makes of a whole float32 array, (C, *spatial) -> (C', *scale * spatial)."""
+        sink = _ArraySink([axis[-1].high for axis in self.plan(x.shape[1:])])
         self.run(_ArraySource(x), sink)
-        return np.concatenate(sink.parts, axis=1)
+        return sink.array
 
-    def _compute(self, source: Source, spans: tuple[Span, ...]) -> np.ndarray:
-        """Return the program's output for one tile, restricted to where the tile contributes."""
-        tile = _read_padded(source, spans)
-        x = torch.from_numpy(tile)[None].to(self.device)
+    def _tiles(self, tile: Tile | None) -> tuple[int | None, ...]:
+        if tile in (None, "whole"):
+            return (None,) * self.card.dimensions
+        if tile == "auto":
+            return self.card.per_axis("tile")
+        return self._each("tile", tile)
+
+    def _overlaps(self, overlap: Sizes | None) -> tuple[int, ...]:
+        if overlap is not None:
+            return self._each("overlap", overlap)
+        tiles = [tile or size for tile, size in zip(self.tiles, self.card.per_axis("tile"), strict=True)]
+        return tuple(min(each, tile // 2) for each, tile in zip(self.card.per_axis("overlap"), tiles, strict=True))
+
+    def _each(self, name: str, value: Sizes) -> tuple[int, ...]:
+        values = value if isinstance(value, tuple) else (value,) * self.card.dimensions
+        if len(values) != self.card.dimensions:
+            raise UserError(f"--{name} {value}: give one number, or one for each of {self.card.dimensions} axes.")
+        return values
+
+    def _check(self, source: Source, sink: Sink) -> None:
+        card, channels = self.card, source.shape[-source.spatial - 1]
+        if channels != len(card.channels):
+            raise UserError(f"the input has {channels} channels, the network takes {card.channels}.")
+        if source.spatial < card.dimensions or (source.spatial > card.dimensions and card.scale > 1):
+            raise UserError(f"the input has {source.spatial} spatial axes, the network works on {card.dimensions}.")
+        if source.geometry is not None:
+            difference = source.geometry.scaled(card.scale).difference(sink.geometry)
+            if difference:
+                raise UserError(f"the output would not lie where the input does: {difference}.")
+
+    def _batches(self, axes: list[list[Span]], rows: Iterable[int]) -> Iterator[list[Index]]:
+        """Yield the tiles of each row in groups of at most a batch."""
+        for row in rows:
+            indices = list(product([row], *(range(len(axis)) for axis in axes[1:])))
+            yield from (indices[start : start + self.batch] for start in range(0, len(indices), self.batch))
+
+    def _compute(self, batch: Batch, axes: list[list[Span]]) -> Iterator[np.ndarray | None]:
+        """Yield the program's output for each tile, restricted to where the tile contributes; None for empty ones."""
+        scales = (1,) * (len(axes) - self.card.dimensions) + (self.card.scale,) * self.card.dimensions
+        outputs = iter(self._outputs(np.stack(batch.tiles), len(axes)) if batch.tiles else ())
+        for index, is_empty in zip(batch.indices, batch.empty, strict=True):
+            spans = (axis[number] for axis, number in zip(axes, index, strict=True))
+            window = (slice(s.low - k * s.start, s.high - k * s.start) for s, k in zip(spans, scales, strict=True))
+            yield None if is_empty else next(outputs)[:, *window]
+
+    def _outputs(self, tiles: np.ndarray, spatial: int) -> np.ndarray:
+        """Run the program on tiles, (N, C, *extent) -> float32 (N, C', *scale * extent)."""
+        x = torch.from_numpy(tiles).to(self.device)
+        if spatial > self.card.dimensions:
+            x = x.squeeze(-spatial)  # one slice of a volume
+        extent = tuple(x.shape[-self.card.dimensions :])
         try:
             with torch.inference_mode(), self.autocast:
-                y = mean_over_views(self.program, x) if self.tta else self.program(x)
-                y = y[0].float().cpu().numpy()
+                y = (mean_over_views(self.program, x) if self.tta else self.program(x)).float()
+                y = (y.unsqueeze(-spatial) if spatial > self.card.dimensions else y).cpu().numpy()
         except torch.OutOfMemoryError:
-            extent = " x ".join(map(str, tile.shape[1:]))
-            raise UserError(f"a tile of {extent} does not fit into the GPU's memory; give a smaller --tile.") from None
-        scale = self.card.scale
-        expected = tuple(scale * size for size in tile.shape[1:])
-        if y.shape[1:] != expected:
-            raise UserError(f"the network made {y.shape[1:]} of {tile.shape[1:]}; its card promises {expected}.")
-        y = y[:, *(slice(span.low - scale * span.start, span.high - scale * span.start) for span in spans)]
+            size = " x ".join(map(str, extent))
+            raise UserError(f"a tile of {size} does not fit into the GPU's memory; give a smaller --tile.") from None
+        expected = tuple(self.card.scale * size for size in extent)
+        if y.shape[-self.card.dimensions :] != expected:
+            raise UserError(f"the network made {y.shape[2:]} of {extent}; its card promises {expected}.")
         if not np.isfinite(y).all():
             raise UserError("the network's output is not finite; use --precision float32, or check the weights.")
         return y
 
 
-class _Strip:
-    """The output rows to which the current row of tiles contributes, (C', rows, *rest)."""
-
-    def __init__(self, rows: list[Span], columns: list[list[Span]]) -> None:
-        self.extent = (max(row.high - row.low for row in rows), *(axis[-1].high for axis in columns))
-        self.values: np.ndarray | None = None  # made with the first tile, which tells the number of channels
-        self.low = 0
-
-    def add(self, spans: tuple[Span, ...], tile: np.ndarray) -> None:
-        """Add a tile by its weights."""
-        if self.values is None:
-            self.values = np.zeros((len(tile), *self.extent), np.float32)
-            self.low = spans[0].low
-        place = (slice(spans[0].low - self.low, spans[0].high - self.low), *(slice(s.low, s.high) for s in spans[1:]))
-        for axis, span in enumerate(spans, start=1):
-            tile = tile * span.weights.reshape(-1, *(1,) * (len(spans) - axis))
-        self.values[:, *place] += tile
-
-    def rows(self, start: int, stop: int) -> np.ndarray:
-        """Return the output rows start..stop."""
-        return self.values[:, start - self.low : stop - self.low]
-
-    def advance(self, low: int) -> None:
-        """Drop the rows before `low`; the others move to the front and are added to further."""
-        kept = self.values[:, low - self.low :].copy()
-        self.values[:, : kept.shape[1]] = kept
-        self.values[:, kept.shape[1] :] = 0
-        self.low = low
-
-
-def _read_padded(source: Source, spans: tuple[Span, ...]) -> np.ndarray:
-    """Read a tile; what lies beyond the end is mirrored, or the edge repeated where the mirror is too short."""
-    stops = [min(span.stop, length) for span, length in zip(spans, source.shape[1:], strict=True)]
-    tile = source.read(tuple(slice(span.start, stop) for span, stop in zip(spans, stops, strict=True)))
-    for axis, (span, stop) in enumerate(zip(spans, stops, strict=True), start=1):
-        missing = span.stop - stop
-        if missing:
-            pads = [(0, missing if each == axis else 0) for each in range(tile.ndim)]
-            tile = np.pad(tile, pads, mode="reflect" if missing < tile.shape[axis] else "edge")
-    return np.ascontiguousarray(tile, dtype=np.float32)
-
-
 class _ArraySource:
     """An array in memory as a source."""
+
+    geometry = None
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
         self.shape = array.shape
+        self.spatial = array.ndim - 1
 
-    def read(self, slices: tuple[slice, ...]) -> np.ndarray:
-        return self.array[:, *slices]
+    def read(self, window: Window) -> np.ndarray:
+        return self.array[:, *window]
+
+    def is_empty(self, window: Window) -> bool:
+        return False
 
 
 class _ArraySink:
-    """Collects rows in memory."""
+    """An array in memory as a sink."""
 
+    geometry = None
     rows_done = 0
+    carry = None
 
-    def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
+    def __init__(self, extent: list[int]) -> None:
+        self.extent = extent
+        self.array: np.ndarray | None = None  # made with the first window, which tells the number of channels
 
-    def write(self, rows: np.ndarray) -> None:
-        self.parts.append(rows.copy())
+    def aside(self, window: Window) -> None:
+        pass
+
+    def write(self, window: Window, values: np.ndarray, aside: None) -> None:
+        if self.array is None:
+            self.array = np.empty((len(values), *self.extent), values.dtype)
+        self.array[:, *window] = values
+
+    def finish(self, rows: int, carry: np.ndarray | None) -> None:
+        pass
 
     def commit(self) -> None:
         pass

@@ -12,9 +12,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..errors import UserError
+from .label import Label
+
+Activation = Literal["none", "sigmoid", "softmax", "threshold", "argmax"]
+"""What becomes of a network's blended outputs: themselves; probabilities of independent or of exclusive classes; or a
+label map, 1 where the sigmoid is above one half, or the number of the channel with the highest value."""
+Sizes = int | tuple[int, ...]
+"""One number for all spatial axes, or one for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +32,18 @@ class Card:
         name: what people call these weights, e.g. "dlgsanet-tiny-x2".
         app: the app that runs them, e.g. "superres".
         network: how to build the module: {"class_path": dotted path, "init_args": plain values}.
+        dimensions: spatial axes of the network's input, 2 or 3; a 2D network takes a volume slice by slice.
         channels: names of the input channels, in order.
         value_range: lowest and highest input value that the network was trained on.
         scale: output pixels per input pixel along each axis.
-        size_multiple: input height and width must be multiples of this.
-        tile: input pixels along one side of a tile.
-        overlap: input pixels that neighbouring tiles share.
+        size_multiple: every spatial size of the input must be a multiple of this; one number, or one for each axis.
+        tile: input samples along a side of a tile; one number, or one for each axis.
+        overlap: input samples that neighbouring tiles share; one number, or one for each axis.
+        spacing: distance between neighbouring samples that the network was trained on, for each spatial axis:
+            millimetres for volumes, micrometres for slides, metres for rasters; () where it does not matter.
+        outputs: names of the output channels; () where they are those of the input.
+        activation: what becomes of the outputs.
+        labels: what the values of a label map mean.
         licence: terms under which the weights may be used.
         training: facts about the training (data and their licences, config, steps, seed).
         metrics: measured quality, as plain values.
@@ -42,12 +55,17 @@ class Card:
     name: str
     app: str
     network: dict[str, Any]
-    tile: int
-    overlap: int
+    tile: Sizes
+    overlap: Sizes
+    dimensions: int = 2
     channels: tuple[str, ...] = ("red", "green", "blue")
     value_range: tuple[float, float] = (0.0, 1.0)
     scale: int = 1
-    size_multiple: int = 1
+    size_multiple: Sizes = 1
+    spacing: tuple[float, ...] = ()
+    outputs: tuple[str, ...] = ()
+    activation: Activation = "none"
+    labels: tuple[Label, ...] = ()
     licence: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +74,16 @@ class Card:
         problem = next(_problems(self), None)
         if problem:
             raise UserError(f"weights card: {problem}")
+
+    @property
+    def makes_labels(self) -> bool:
+        """Tell whether outputs are label maps, not values."""
+        return self.activation in ("threshold", "argmax")
+
+    def per_axis(self, name: str) -> tuple[int, ...]:
+        """Return "tile", "overlap" or "size_multiple" for each spatial axis."""
+        value = getattr(self, name)
+        return value if isinstance(value, tuple) else (value,) * self.dimensions
 
     def to_json(self) -> str:
         """Return the card as one JSON object; `from_json` gives an equal card back."""
@@ -96,6 +124,7 @@ def _fields(text: str) -> dict[str, Any]:
     required = {name for name, item in known.items() if _is_required(item)}
     if missing := sorted(required - set(values)):
         raise UserError(f"weights card: missing field {', '.join(missing)}")
+    values["labels"] = [Label.from_plain(each) for each in values.get("labels", ())]
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
@@ -117,6 +146,7 @@ def _problems(card: Card) -> Iterator[str]:
     if not _is_range(card.value_range):
         yield f"value_range must be two finite numbers, the lower first, found {card.value_range!r}"
     yield from _size_problems(card)
+    yield from _output_problems(card)
 
 
 def _network_problems(network: dict[str, Any]) -> Iterator[str]:
@@ -129,14 +159,40 @@ def _network_problems(network: dict[str, Any]) -> Iterator[str]:
 
 
 def _size_problems(card: Card) -> Iterator[str]:
-    for name, lowest in (("scale", 1), ("size_multiple", 1), ("tile", 1), ("overlap", 0)):
+    if card.dimensions not in (2, 3):
+        yield f"dimensions must be 2 or 3, found {card.dimensions!r}"
+    if not _is_whole(card.scale, 1):
+        yield f"scale must be a whole number of at least 1, found {card.scale!r}"
+    for name, lowest in (("size_multiple", 1), ("tile", 1), ("overlap", 0)):
         value = getattr(card, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+        if isinstance(value, tuple) and len(value) != card.dimensions:
+            yield f"{name} must be one number or {card.dimensions}, found {value!r}"
+        if not all(_is_whole(each, lowest) for each in (value if isinstance(value, tuple) else (value,))):
             yield f"{name} must be a whole number of at least {lowest}, found {value!r}"
-    if card.overlap >= card.tile:
-        yield f"overlap {card.overlap} must be smaller than tile {card.tile}"
-    if card.tile % card.size_multiple:
-        yield f"tile {card.tile} must be a multiple of size_multiple {card.size_multiple}"
+    for tile, overlap, multiple in zip(*map(card.per_axis, ("tile", "overlap", "size_multiple")), strict=True):
+        if overlap >= tile:
+            yield f"overlap {overlap} must be smaller than tile {tile}"
+        if tile % multiple:
+            yield f"tile {tile} must be a multiple of size_multiple {multiple}"
+
+
+def _output_problems(card: Card) -> Iterator[str]:
+    if not _is_tuple_of(card.spacing, (int, float)) or len(card.spacing) not in (0, card.dimensions):
+        yield f"spacing must be one number for each of the {card.dimensions} axes, found {card.spacing!r}"
+    elif any(each <= 0 for each in card.spacing):
+        yield f"spacing must be above 0, found {card.spacing!r}"
+    if not _is_tuple_of(card.outputs, str):
+        yield f"outputs must be a list of names, found {card.outputs!r}"
+    if card.activation not in get_args(Activation):
+        yield f"activation must be one of {', '.join(get_args(Activation))}, found {card.activation!r}"
+    if not _is_tuple_of(card.labels, Label):
+        yield f"labels must be a list of labels, found {card.labels!r}"
+    elif len({label.value for label in card.labels}) < len(card.labels):
+        yield "two labels have the same value"
+
+
+def _is_whole(value: object, lowest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
 
 
 def _is_tuple_of(value: object, kind: type | tuple[type, ...]) -> bool:

@@ -13,11 +13,10 @@ import rasterio
 import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from ...core.atomic import written_beside
 from ...core.errors import UserError
 from .decode import gdal
 from .jpeg import LARGEST_SIDE, write_jpeg
-from .rows import RowFile
+from .spool import Spool
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "GTiff", ".tiff": "GTiff", ".bmp": "BMP"}
 FORMATS = {"PNG": "PNG", "JPEG": "JPEG", "GTiff": "TIFF", "BMP": "BMP"}
@@ -54,31 +53,30 @@ def check_format(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> No
         raise UserError(f"{path}: {FORMATS[driver]} cannot hold {what}; write a .png or .tif file instead.")
 
 
-def encode(rows: RowFile, path: Path, icc_profile: bytes | None) -> None:
-    """Write complete rows as an image file, which appears whole or not at all.
+def encode(spool: Spool, path: Path, icc_profile: bytes | None) -> None:
+    """Write complete samples as an image file.
 
     Raises:
         OSError: the file cannot be written, for instance because the disk is full.
     """
     driver = SUFFIXES[path.suffix.lower()]
-    with written_beside(path) as part:
-        if driver == "JPEG":
-            write_jpeg(part, rows.read, rows.shape[1], icc_profile)
-        else:
-            _copy(rows, part, driver, icc_profile)
+    if driver == "JPEG":
+        write_jpeg(path, lambda start, stop: spool.rows(start, stop).transpose(1, 2, 0), spool.shape[1], icc_profile)
+    else:
+        _copy(spool, path, driver, icc_profile)
 
 
-def _copy(rows: RowFile, path: Path, driver: str, icc_profile: bytes | None) -> None:
-    """Let GDAL stream the rows into another format."""
+def _copy(spool: Spool, path: Path, driver: str, icc_profile: bytes | None) -> None:
+    """Let GDAL stream the samples into another format."""
     options = dict(OPTIONS[driver])
     if driver == "GTiff":
-        options["PHOTOMETRIC"] = "RGB" if rows.shape[0] in (RGB, RGB_ALPHA) else "MINISBLACK"
-        options["ALPHA"] = "NON-PREMULTIPLIED" if rows.shape[0] in (GREY_ALPHA, RGB_ALPHA) else "NO"
+        options["PHOTOMETRIC"] = "RGB" if spool.shape[0] in (RGB, RGB_ALPHA) else "MINISBLACK"
+        options["ALPHA"] = "NON-PREMULTIPLIED" if spool.shape[0] in (GREY_ALPHA, RGB_ALPHA) else "NO"
     with gdal(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             # Opened for update because the profile can be handed over only as the data set's own.
-            with rasterio.open(rows.path, "r+", driver="ENVI") as dataset:
+            with spool.raster() as raw, rasterio.open(raw, "r+", driver="ENVI") as dataset:
                 if icc_profile:
                     dataset.update_tags(ns="COLOR_PROFILE", SOURCE_ICC_PROFILE=base64.b64encode(icc_profile).decode())
                 rasterio.shutil.copy(dataset, path, driver=driver, **options)

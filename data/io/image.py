@@ -6,18 +6,17 @@ Arrays are (C, H, W). A program sees the colour channels alone; alpha goes from 
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from ...core.errors import UserError
+from ...core.weights.card import Card
 from .decode import BAND, open_picture
-from .encode import GREY, GREY_ALPHA, RGB_ALPHA, SUFFIXES, check_format, encode
-from .rows import RowFile
+from .encode import GREY, GREY_ALPHA, RGB, RGB_ALPHA, SUFFIXES, check_format, encode
+from .sink import SpooledSink
 
 __all__ = ["SUFFIXES", "ImageSink", "ImageSource", "read_image", "write_image"]
 
-SMALL_BAND = 16  # rows
 Range = tuple[float, float]
 
 
@@ -68,11 +67,15 @@ class ImageSource:
 
     Attributes:
         shape: (C, H, W), alpha not counted.
+        dtype: uint8 or uint16.
 
     Raises:
         UserError: the file is missing, damaged, or no image of a supported kind; or it is a colour image and the
             program takes another number of channels.
     """
+
+    spatial = 2
+    geometry = None
 
     def __init__(self, path: str | Path, channels: int | None = None, value_range: Range = (0.0, 1.0)) -> None:
         self.path = Path(path)
@@ -83,22 +86,28 @@ class ImageSource:
             self.close()
             raise UserError(f"{self.path}: has {self.colours} colour channels; the network takes {channels}.")
         self.shape = (channels or self.colours, *self.picture.shape[1:])
+        self.dtype = self.picture.dtype
         self.value_range = value_range
         self._band, self._band_top, self._tallest = self.picture.rows(0, 1), 0, 1
         for top in range(0, self.shape[1], BAND):
             self.picture.rows(top, min(top + BAND, self.shape[1]))
 
-    def read(self, slices: tuple[slice, ...]) -> np.ndarray:
+    def read(self, window: tuple[slice, ...]) -> np.ndarray:
         """Return a window, float32 (C, h, w), in the value range."""
-        rows, columns = slices
+        rows, columns = window
         samples = self._rows(rows.start, rows.stop)[: self.colours, :, columns]
         low, high = self.value_range
         values = samples.astype(np.float32) / np.float32(np.iinfo(samples.dtype).max) * (high - low) + low
         return np.repeat(values, self.shape[0] // self.colours, axis=0)
 
-    def alpha(self, start: int, stop: int) -> np.ndarray:
-        """Return rows of the alpha channel, (r, W), of the file's dtype."""
-        return self._rows(start, stop)[-1]
+    def is_empty(self, window: tuple[slice, ...]) -> bool:
+        """Return False: every pixel of an image counts."""
+        return False
+
+    def alpha(self, window: tuple[slice, ...]) -> np.ndarray:
+        """Return a window of the alpha channel, (h, w), of the file's dtype."""
+        rows, columns = window
+        return self._rows(rows.start, rows.stop)[-1][:, columns]
 
     def close(self) -> None:
         """Close the file."""
@@ -125,11 +134,8 @@ class ImageSource:
         return self._band[:, start - self._band_top : stop - self._band_top]
 
 
-class ImageSink:
-    """An image file, written row after row.
-
-    Rows are kept in a raw file beside the output and become the image at `commit`. Left without it by an interrupted
-    run, they are what the next run of the same work goes on from.
+class ImageSink(SpooledSink):
+    """An image file, written window by window.
 
     Args:
         path: the file; its suffix tells the format.
@@ -142,7 +148,7 @@ class ImageSink:
         fingerprint: tells the same work again; "" never goes on from an earlier run.
 
     Raises:
-        UserError: the format cannot hold the image, or the disk has no room for it.
+        UserError: the format cannot hold the image, the disk has no room for it, or another run writes it now.
     """
 
     def __init__(
@@ -156,101 +162,82 @@ class ImageSink:
         scale: int = 1,
         fingerprint: str = "",
     ) -> None:
-        self.path = Path(path)
-        check_format(self.path, shape, dtype)
+        check_format(Path(path), shape, dtype)
+        super().__init__(path, shape, dtype, fingerprint=fingerprint)
         self.icc_profile = icc_profile
         self.value_range = value_range
         self.source = source
         self.scale = scale
-        self.fingerprint = fingerprint
         self.highest = np.iinfo(dtype).max
         self.colours = shape[0] - (shape[0] in (GREY_ALPHA, RGB_ALPHA))
-        self.file = RowFile(self.path.with_name(f".{self.path.name}.rows"), shape, dtype, fingerprint)
 
     @classmethod
-    def like(cls, path: str | Path, source: ImageSource, scale: int = 1, fingerprint: str = "") -> ImageSink:
-        """Make a sink for the source's image enlarged: same depth, grey or RGB, alpha and colour profile."""
-        channels, height, width = source.picture.shape
-        return cls(
-            path,
-            (channels, height * scale, width * scale),
-            source.picture.dtype,
-            source.picture.icc_profile,
-            source.value_range,
-            source,
-            scale,
-            fingerprint,
-        )
+    def like(cls, path: str | Path, source: ImageSource, card: Card, fingerprint: str = "") -> ImageSink:
+        """Make a sink for what the card's program makes of the source.
 
-    @property
-    def rows_done(self) -> int:
-        """Rows that are safe on disk."""
-        return self.file.rows_done
-
-    def write(self, rows: np.ndarray) -> None:
-        """Append the next rows of colour, float (C, r, W) in the value range; RGB is averaged for a grey file."""
-        for top in range(0, rows.shape[1], SMALL_BAND):  # so that what is made on the way stays small
-            part = rows[:, top : top + SMALL_BAND]
-            if self.colours == GREY:
-                part = part.mean(axis=0, keepdims=True)
-            self.append(self._with_alpha(self._quantised(part)))
-
-    def append(self, rows: np.ndarray) -> None:
-        """Append the next rows as they stand in the file, alpha included, (C, r, W) of the file's dtype."""
-        self.file.append(rows)
-
-    def commit(self) -> None:
-        """Write the image file and remove the rows.
+        Values become an image of the source's depth, grey or RGB, with its alpha and colour profile; probabilities
+        and labels become a grey image, labels with their values as they are.
 
         Raises:
-            OSError: the file cannot be written.
+            UserError: the program makes neither grey nor RGB.
         """
-        if self.rows_done != self.file.shape[1]:
-            raise ValueError(f"{self.path}: {self.rows_done} of {self.file.shape[1]} rows were written")
-        encode(self.file, self.path, self.icc_profile)
-        self.file.delete()
+        channels, height, width = source.picture.shape
+        size = (height * card.scale, width * card.scale)
+        if card.activation == "none":
+            dtype, profile = source.picture.dtype, source.picture.icc_profile
+            return cls(path, (channels, *size), dtype, profile, card.value_range, source, card.scale, fingerprint)
+        many = 1 if card.makes_labels else len(card.outputs or card.channels)
+        if many not in (GREY, RGB):
+            raise UserError(f"{path}: an image holds 1 or 3 channels; the network makes {many}.")
+        highest = np.iinfo(np.uint8).max if card.makes_labels else 1.0
+        return cls(path, (many, *size), np.dtype(np.uint8), value_range=(0.0, highest), fingerprint=fingerprint)
 
-    def abort(self) -> None:
-        """Remove the rows."""
-        self.file.delete()
+    def append(self, rows: np.ndarray) -> None:
+        """Add the next rows as they stand in the file, alpha included, (C, r, W) of the file's dtype."""
+        start, stop = self.rows_done, self.rows_done + rows.shape[1]
+        self.spool.write((slice(start, stop), slice(0, rows.shape[2])), rows)
+        self.spool.finish(stop)
 
-    def close(self) -> None:
-        """Leave the rows for a later run."""
-        self.file.close()
-
-    def __enter__(self) -> ImageSink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Keep the rows where the same work can go on from them: not where the input or an option is at fault."""
-        if not self.fingerprint or isinstance(error, UserError):
-            self.abort()
-        else:
-            self.close()
-
-    def _quantised(self, rows: np.ndarray) -> np.ndarray:
-        low, high = self.value_range
-        values = (rows - low) * np.float32(self.highest / (high - low))
-        return values.clip(0, self.highest).round().astype(self.file.dtype)
-
-    def _with_alpha(self, colour: np.ndarray) -> np.ndarray:
-        if self.file.shape[0] == self.colours:
-            return colour
-        start = self.rows_done
-        alpha = self._alpha(start, start + colour.shape[1])
-        return np.concatenate([colour, alpha[None]])
-
-    def _alpha(self, start: int, stop: int) -> np.ndarray:
-        """Return rows of the source's alpha, enlarged by bicubic interpolation, (r, W)."""
+    def aside(self, window: tuple[slice, ...]) -> np.ndarray | None:
+        """Return the source's alpha in a window of the output, (h, w)."""
+        if self.spool.shape[0] == self.colours or self.source is None:
+            return None
         if self.scale == 1:
-            return self.source.alpha(start, stop)
+            return self.source.alpha(window)
+        return self._enlarged_alpha(window)
+
+    def converted(
+        self, values: np.ndarray | None, aside: np.ndarray | None, window: tuple[slice, ...]
+    ) -> np.ndarray | None:
+        """Quantise a window of colour, float (C, h, w) in the value range; RGB is averaged for a grey file."""
+        if values is None:
+            return None
+        if self.colours == GREY and len(values) > 1:
+            values = values.mean(axis=0, keepdims=True)
+        low, high = self.value_range
+        samples = (values - low) * np.float32(self.highest / (high - low))
+        samples = samples.clip(0, self.highest, out=samples).round(out=samples).astype(self.spool.dtype)
+        return samples if aside is None else np.concatenate([samples, aside[None]])
+
+    def encode(self, part: Path) -> None:
+        """Write the image."""
+        encode(self.spool, part, self.icc_profile)
+
+    def _enlarged_alpha(self, window: tuple[slice, ...]) -> np.ndarray:
+        """Return the source's alpha enlarged by bicubic interpolation, (h, w)."""
         import torch
 
         from ...core.blocks.resampling import bicubic_resize
 
-        # Three rows more on each side than are shown, as interpolation reaches two.
-        top = max(start // self.scale - 3, 0)
-        bottom = min(-(-stop // self.scale) + 3, self.source.shape[1])
-        rows = torch.from_numpy(self.source.alpha(top, bottom).astype(np.float32))
-        enlarged = bicubic_resize(rows, self.scale)[start - top * self.scale : stop - top * self.scale]
-        return enlarged.clamp(0, self.highest).round().numpy().astype(self.file.dtype)
+        # Three pixels more on each side than are shown, as interpolation reaches two.
+        reach = tuple(
+            slice(max(each.start // self.scale - 3, 0), min(-(-each.stop // self.scale) + 3, size))
+            for each, size in zip(window, self.source.shape[1:], strict=True)
+        )
+        alpha = torch.from_numpy(self.source.alpha(reach).astype(np.float32))
+        shown = (
+            slice(each.start - wider.start * self.scale, each.stop - wider.start * self.scale)
+            for each, wider in zip(window, reach, strict=True)
+        )
+        enlarged = bicubic_resize(alpha, self.scale)[*shown]
+        return enlarged.clamp(0, self.highest).round().numpy().astype(self.spool.dtype)

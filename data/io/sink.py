@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.atomic import written_beside
 from ...core.errors import UserError
-from ...core.inference.engine import Geometry
+from ...core.inference.streams import Geometry
 from .spool import Spool
 
 

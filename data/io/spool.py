@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +95,18 @@ class Spool:
                 kept = {} if carry is None else {"carry": carry}
                 np.savez(part, rows=rows, fingerprint=self.fingerprint, **kept)
 
+    @contextmanager
+    def raster(self) -> Iterator[Path]:
+        """Give the path by which GDAL's driver ENVI reads a two-dimensional output."""
+        header = self.path.with_name(self.path.name + ".hdr")
+        header.write_text(self.header())
+        try:
+            yield self.path
+        finally:
+            header.unlink(missing_ok=True)
+
     def header(self) -> str:
-        """Return the ENVI header by which GDAL reads the file of a two-dimensional output."""
+        """Return the text that tells GDAL how the samples lie in the file."""
         channels, height, width = self.shape
         return (
             f"ENVI\nsamples = {width}\nlines = {height}\nbands = {channels}\nheader offset = 0\n"
@@ -130,7 +142,7 @@ class Spool:
             with np.load(self.state, allow_pickle=False) as state:
                 if str(state["fingerprint"]) != self.fingerprint:
                     return 0, None
-                return int(state["rows"]), state["carry"] if "carry" in state else None
+                return int(state["rows"]), state.get("carry")
         except (OSError, ValueError, KeyError):
             return 0, None  # damaged: the work is done again
 
