@@ -6,7 +6,7 @@ in NIfTI and DICOM, but the corners of raster pixels, as in GDAL.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,11 +30,13 @@ class VolumeGeometry:
         affine: 4x4 float64; maps (column, row, slice, 1), the array's indices from last to first, to (x, y, z, 1) in
             millimetres, x to the right, y to the front (anterior), z to the head (RAS+).
         frame_of_reference: DICOM UID of the coordinate system; "" where it is not known, which fits any.
+        planar: scaling leaves D as it is: a single slice, or a volume that is worked on slice by slice.
     """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
     frame_of_reference: str = ""
+    planar: bool = False
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -46,10 +48,11 @@ class VolumeGeometry:
         """Return the geometry with `scale` voxels in place of one along every axis, over the same extent."""
         if scale == 1:
             return self
-        step = np.eye(4)
-        step[:3, :3] /= scale
-        step[:3, 3] = (1 / scale - 1) / 2  # the first centre moves towards the corner
-        return VolumeGeometry(tuple(scale * size for size in self.shape), self.affine @ step, self.frame_of_reference)
+        scales = np.array([1 if self.planar else scale, scale, scale])
+        step = np.diag([*(1 / scales[::-1]), 1])
+        step[:3, 3] = (1 / scales[::-1] - 1) / 2  # the first centre moves towards the corner
+        shape = tuple(int(size) for size in scales * self.shape)
+        return replace(self, shape=shape, affine=self.affine @ step)
 
     def difference(self, other: object) -> str | None:
         """Say in which way another geometry differs, or None where the same voxel lies at the same place."""
