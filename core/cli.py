@@ -25,7 +25,7 @@ HOMES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command `foveal` and return its exit code (2: a mistake in what was given)."""
+    """Run the command `foveal` and return its exit code (1: inputs failed; 2: a mistake in what was given)."""
     return _guarded(_foveal, sys.argv[1:] if arguments is None else arguments)
 
 
@@ -106,6 +106,8 @@ def _foveal(arguments: Sequence[str]) -> int:
             return doctor()
         case ["list"]:
             print(listing())
+        case [("infer" | "check") as tool, *rest]:
+            return _on_files(tool, rest)
         case [word, *rest]:
             if word.startswith("-"):
                 raise UserError(f"unknown option {word}{suggestion(word, ['--help', '--version'])}")
@@ -113,6 +115,15 @@ def _foveal(arguments: Sequence[str]) -> int:
                 raise UserError(f"unknown command or app '{word}'{suggestion(word, [*apps(), *TOOLS, 'run', 'help'])}")
             return run_app(word, rest)
     return 0
+
+
+def _on_files(tool: str, options: Sequence[str]) -> int:
+    """Run what works on files of any format, whatever the app."""
+    from .options import call
+
+    keep_freed_memory()
+    function = getattr(import_module(f"..data.{tool}", __package__), tool)
+    return call(function, options, f"foveal {tool}") or 0
 
 
 def _lightning(arguments: Sequence[str]) -> int:
@@ -145,7 +156,7 @@ def _guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         sys.stdout.flush()  # a closed pipe or a full disk shows here and not after the last line of ours
         return code
     except UserError as error:
-        return _refuse(str(error))
+        return _refuse(str(error), error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -166,9 +177,9 @@ def _finished(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> 
         return stop.code
 
 
-def _refuse(line: str) -> int:
+def _refuse(line: str, code: int = UserError.exit_code) -> int:
     print(f"error: {line}", file=sys.stderr)
-    return 2
+    return code
 
 
 def _machine_fault(error: BaseException | None) -> str | None:

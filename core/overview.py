@@ -15,6 +15,8 @@ FUNCTIONS = {
     "check": "validate and fingerprint data before training",
 }
 TOOLS = {
+    "infer": "run any weights or exported program on files of any format",
+    "check": "validate and fingerprint files of any format",
     "doctor": "what this machine can do, and what it cannot and why",
     "list": "the apps, their networks and the weights that come with them",
 }

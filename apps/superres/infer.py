@@ -11,6 +11,7 @@ def infer(
     input: list[Path] | None = None,
     weights: str = "dlgsanet-tiny-x4",
     scale: int | None = None,
+    page: int | None = None,
     tile: int | Literal["auto", "whole"] = "auto",
     overlap: int | None = None,
     device: str = "auto",
@@ -30,6 +31,7 @@ def infer(
             photograph that comes with scikit-image.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         scale: The enlargement that is expected; an error if the weights have another one.
+        page: The page of a TIFF file with several, counted from 1.
         tile: Side of a tile in input pixels; "whole" computes the image in one pass.
         overlap: Input pixels that neighbouring tiles share; the weights say how many if not given.
         device: Where to compute, such as auto, cpu, cuda or cuda:1.
@@ -44,21 +46,10 @@ def infer(
     Example:
         foveal superres infer --input photo.jpg --output larger.png
     """
-    from ...core.inference.batch import Item, pair_paths, run_batch
     from ...core.inference.command import open_engine
-    from ...core.inference.engine import Progress
-    from ...data.io.image import SUFFIXES, ImageSink, ImageSource
+    from ...data.infer import run_files
     from ...data.samples import sample_photograph
 
-    items = pair_paths(input or [sample_photograph()], output, SUFFIXES)
     engine, facts = open_engine("superres", weights, scale, tile, overlap, device, precision, tta)
-    card = engine.card
-
-    def enlarge(item: Item, fingerprint: str, progress: Progress) -> None:
-        with (
-            ImageSource(item.input, len(card.channels), card.value_range) as source,
-            ImageSink.like(item.output, source, card, fingerprint) as sink,
-        ):
-            engine.run(source, sink, progress)
-
-    run_batch(items, enlarge, facts, overwrite, quiet)
+    inputs = input or [sample_photograph()]
+    run_files(engine, facts, inputs, output, {"page": page}, ("image",), overwrite=overwrite, quiet=quiet)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
+import platform
+import shlex
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UserError
+from ..atomic import written_beside
+from ..errors import FailedInputs, UserError
 from .engine import Progress
 from .journal import Journal, fingerprint
 from .progress import Reporter
@@ -27,39 +34,58 @@ class Item(NamedTuple):
 
 Work = Callable[[Item, str, Progress], None]
 """Makes the output of an item; gets its fingerprint, for sinks that can go on, and what to tell about rows."""
+MANIFEST = "foveal-manifest.json"
 
 
-def pair_paths(inputs: Sequence[Path], output: Path, suffixes: Collection[str]) -> list[Item]:
+def pair_paths(
+    inputs: Sequence[Path],
+    output: Path,
+    suffixes: Collection[str],
+    is_input: Callable[[Path], bool] = lambda folder: False,
+    name: Callable[[Path], str] = lambda file: file.name,
+) -> list[Item]:
     """Say which output belongs to which input.
 
-    A single input file may have an output file. In all other cases the output is a folder, where every output has the
-    name of its input. Of a folder the files with a known suffix are taken, sorted, without those in folders below.
+    A single input may have an output file. In all other cases the output is a folder. Of a folder the files with a
+    known suffix are taken, sorted, and the folders in it that are inputs themselves.
 
     Args:
         inputs: files and folders.
         output: a file or a folder; what is no folder yet and has a known suffix is a file.
-        suffixes: the known suffixes of inputs, lower case, with the dot.
+        suffixes: the known suffixes of inputs and outputs, lower case, with the dot.
+        is_input: tells whether a folder is one input, such as a DICOM series.
+        name: gives the name of an input's output in a folder.
 
     Raises:
         UserError: an input is missing or a folder is empty, two inputs would have the same output, or an output would
             replace an input.
     """
-    files = [file for path in inputs for file in _files(path, suffixes)]
-    is_file = output.suffix.lower() in suffixes and not output.is_dir()
-    if is_file and (len(files) > 1 or inputs[0].is_dir()):
+    files = [file for path in inputs for file in _files(path, suffixes, is_input)]
+    is_file = is_named_as_file(output, suffixes)
+    if is_file and (len(files) > 1 or list(inputs) != files):
         raise UserError(f"--output {output}: is one file for {len(files)} inputs; give a folder.")
     if not is_file and not output.is_dir() and (output.is_file() or (output.suffix and list(inputs) == files[:1])):
         raise UserError(
-            f"--output {output}: is neither a folder nor named as an image; end it in one of "
+            f"--output {output}: is neither a folder nor named as a file that can be written; end it in one of "
             f"{', '.join(sorted(suffixes))}, or make the folder first."
         )
-    items = [Item(file, output if is_file else output / file.name) for file in files]
+    items = [Item(file, output if is_file else output / name(file)) for file in files]
     _refuse_clashes(items)
     return items
 
 
+def is_named_as_file(output: Path, suffixes: Collection[str]) -> bool:
+    """Tell whether an output is one file, by its suffix, and not a folder."""
+    return output.suffix.lower() in suffixes and not output.is_dir()
+
+
 def run_batch(
-    items: Sequence[Item], work: Work, facts: Mapping[str, object], overwrite: bool = False, quiet: bool = False
+    items: Sequence[Item],
+    work: Work,
+    facts: Mapping[str, object],
+    overwrite: bool = False,
+    quiet: bool = False,
+    manifest: Path | None = None,
 ) -> None:
     """Do the work for every item, and raise at the end if any failed.
 
@@ -69,32 +95,71 @@ def run_batch(
         facts: what the outputs depend on beside their inputs (weights, options).
         overwrite: do finished items again, and replace files that are not in the journal.
         quiet: report nothing but the failures.
+        manifest: JSON file that tells what was done with what, written at the end, also of an interrupted run.
 
     Raises:
-        UserError: items failed; the message lists them with their reasons.
+        FailedInputs: items failed; the message lists them with their reasons.
     """
     journal = Journal(items[0].output.parent)
-    failures: list[str] = []
-    with Reporter(len(items), quiet) as reporter:
-        for item in items:
-            reporter.start(item.input.name)
-            try:
-                _run_item(item, work, facts, journal, reporter, overwrite)
-            except Exception as error:
-                if len(items) == 1 or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
-                    raise
-                failures.append(_told(item, error))
-                reporter.line(f"failed: {failures[-1]}")
+    begun = datetime.now(UTC)
+    records: list[dict[str, object]] = []
+    try:
+        with Reporter(len(items), quiet) as reporter:
+            for item in items:
+                reporter.start(item.input.name)
+                records.append(_record(item, work, facts, journal, reporter, overwrite))
+    finally:
+        if manifest:
+            _write_manifest(manifest, facts, begun, items, records)
+    failures = [each["reason"] for each in records if each["status"] == "failed"]
+    if failures and len(items) == 1:
+        raise FailedInputs(failures[0])
     if failures:
-        raise UserError(f"{len(failures)} of {len(items)} inputs failed, the others are done:\n" + "\n".join(failures))
+        told = "\n".join(map(str, failures))
+        raise FailedInputs(f"{len(failures)} of {len(items)} inputs failed, the others are done:\n{told}")
+    if len(items) > 1:
+        reporter.summary(Counter(str(each["status"]) for each in records))
 
 
-def _files(path: Path, suffixes: Collection[str]) -> list[Path]:
-    if not path.is_dir():
-        if not path.exists():
-            raise UserError(f"--input {path}: there is no such file or folder.")
+def _record(
+    item: Item, work: Work, facts: Mapping[str, object], journal: Journal, reporter: Reporter, overwrite: bool
+) -> dict[str, object]:
+    """Do one item and return what the manifest says of it."""
+    start = time.monotonic()
+    record: dict[str, object] = {"input": str(item.input), "output": str(item.output)}
+    try:
+        record["status"] = _run_item(item, work, facts, journal, reporter, overwrite)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        record |= {"status": "failed", "reason": _told(item, error)}
+        if reporter.total > 1:
+            reporter.line(f"failed: {record['reason']}")
+    return record | {"seconds": round(time.monotonic() - start, 3)}
+
+
+def _write_manifest(
+    path: Path, facts: Mapping[str, object], begun: datetime, items: Sequence[Item], records: list[dict[str, object]]
+) -> None:
+    waiting = [{"input": str(each.input), "status": "not done"} for each in items[len(records) :]]
+    content = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "begun": begun.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        **facts,
+        "items": records + waiting,
+    }
+    with written_beside(path) as part:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def _files(path: Path, suffixes: Collection[str], is_input: Callable[[Path], bool]) -> list[Path]:
+    if not path.exists():
+        raise UserError(f"--input {path}: there is no such file or folder.")
+    if not path.is_dir() or is_input(path):
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and _is_wanted(file, suffixes))
+    files = sorted(each for each in path.iterdir() if (is_input(each) if each.is_dir() else _is_wanted(each, suffixes)))
     if not files:
         raise UserError(f"--input {path}: the folder holds no file that ends in {', '.join(sorted(suffixes))}.")
     return files
@@ -117,17 +182,19 @@ def _refuse_clashes(items: Sequence[Item]) -> None:
 
 def _run_item(
     item: Item, work: Work, facts: Mapping[str, object], journal: Journal, reporter: Reporter, overwrite: bool
-) -> None:
+) -> str:
+    """Do the work unless it is done already; return which of the two."""
     mark = fingerprint(item.input, facts)
     if not overwrite:
         if journal.is_done(item.output, mark):
             reporter.line(f"{item.output} is done already")
-            return
+            return "done already"
         if item.output.exists() and not journal.knows(item.output):
             raise UserError(f"{item.output}: exists already; give --overwrite to replace it, or another --output.")
     work(item, mark, reporter.rows)
     journal.record(item.output, mark)
     reporter.line(f"-> {item.output}")
+    return "done"
 
 
 def _told(item: Item, error: Exception) -> str:

@@ -15,12 +15,13 @@ from ..weights.load import load_program
 from ..weights.shipped import find_weights
 from .device import Precision, find_device
 from .engine import Engine, Tile
+from .tiles import Blend
 
 logger = logging.getLogger(__name__)
 
 
 def open_engine(
-    app: str,
+    app: str | None,
     weights: str,
     scale: int | None = None,
     tile: Tile = "auto",
@@ -28,11 +29,13 @@ def open_engine(
     device: str = "auto",
     precision: Precision = "float32",
     tta: bool = False,
+    blend: Blend = "linear",
+    batch: int = 1,
 ) -> tuple[Engine, dict[str, object]]:
     """Load weights and return the engine that runs them, and the facts on which its outputs depend.
 
     Args:
-        app: the app that is run.
+        app: the app that is run; None takes the weights of any.
         weights: what `load_program` takes.
         scale: the scale that the weights must have; None for any.
         tile: as for `Engine`; so are the others.
@@ -40,6 +43,8 @@ def open_engine(
         device: see `Engine`.
         precision: see `Engine`.
         tta: see `Engine`.
+        blend: see `Engine`.
+        batch: see `Engine`.
 
     Raises:
         UserError: the weights cannot be loaded, are of another app or scale, or an option is out of its range.
@@ -50,12 +55,17 @@ def open_engine(
     _check_card(card, weights, app, scale)
     if precision != "float32" and not isinstance(program, nn.Module):
         logger.warning("--precision %s has no effect: %s is an exported program.", precision, weights)
-    engine = Engine(program, card, place, precision, tile, overlap, tta)
+    if batch > 1 and not isinstance(program, nn.Module):
+        logger.warning("--batch %d has no effect: %s is an exported program.", batch, weights)
+    engine = Engine(program, card, place, precision, tile, overlap, tta, blend, batch)
     facts = {
         "version": __version__,
         "weights": digest(find_weights(weights)),
-        "tile": engine.tile,
-        "overlap": engine.overlap,
+        "card": card.name,
+        "tile": engine.tiles,
+        "overlap": engine.overlaps,
+        "blend": blend,
+        "batch": engine.batch,
         "device": place.type,
         "precision": precision,
         "tta": tta,
@@ -63,11 +73,11 @@ def open_engine(
     return engine, facts
 
 
-def _check_card(card: Card, weights: str, app: str, scale: int | None) -> None:
-    if card.app != app:
+def _check_card(card: Card, weights: str, app: str | None, scale: int | None) -> None:
+    if app not in (None, card.app):
         raise UserError(f"--weights {weights}: are for {card.app}, not for {app}; run `foveal {card.app} infer`.")
     if scale not in (None, card.scale):
-        fitting = [each.name for each in cards() if each.app == app and each.scale == scale]
+        fitting = [each.name for each in cards() if each.app == card.app and each.scale == scale]
         none = f"no weights that come with Foveal enlarge by {scale}"
         hint = f"give --weights {' or '.join(fitting)}" if fitting else none
         raise UserError(f"--scale {scale}: the weights {weights} enlarge by {card.scale}, not by {scale}; {hint}.")

@@ -11,14 +11,15 @@ NAME = ".foveal-journal.jsonl"
 
 
 def fingerprint(path: Path, facts: Mapping[str, object]) -> str:
-    """Return a hash of all that an output depends on: the input file as it is now, and facts such as the options.
+    """Return a hash of all that an output depends on: the input as it is now, and facts such as the options.
 
     Args:
-        path: the input; its place, size and time of change count, not its content.
+        path: the input, a file or a folder of files; place, size and time of change count, not the content.
         facts: plain values.
     """
-    status = path.stat()
-    content = {"input": str(path.resolve()), "size": status.st_size, "changed": status.st_mtime_ns, **facts}
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    states = [(str(each.resolve()), (status := each.stat()).st_size, status.st_mtime_ns) for each in files]
+    content = {"input": str(path.resolve()), "files": states, **facts}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

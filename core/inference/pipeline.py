@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -54,6 +54,7 @@ class Pipeline:
         self.writer = ThreadPoolExecutor(1, "writer")
         self.asides: dict[Index, np.ndarray | None] = {}
         self.written: deque[Future[None]] = deque()
+        self.is_broken = False
 
     def read(self, batches: Iterable[list[Index]]) -> Iterator[Batch]:
         """Yield the batches of these tiles, reading the next ones meanwhile."""
@@ -83,10 +84,17 @@ class Pipeline:
             while self.written:
                 self.written.popleft().result()
 
-    def _submit(self, function: object, *arguments: object) -> None:
-        self.written.append(self.writer.submit(function, *arguments))
+    def _submit(self, function: Callable[..., None], *arguments: object) -> None:
+        self.written.append(self.writer.submit(self._unless_broken, function, *arguments))
         if len(self.written) > BEHIND:
             self.written.popleft().result()
+
+    def _unless_broken(self, function: Callable[..., None], *arguments: object) -> None:
+        """Do nothing after a failure, lest rows count as finished of which a window could not be written."""
+        if not self.is_broken:
+            self.is_broken = True
+            function(*arguments)
+            self.is_broken = False
 
     def _read(self, indices: list[Index]) -> Batch:
         empty, tiles = [], []

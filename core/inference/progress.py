@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
@@ -56,6 +57,10 @@ class Reporter:
         elif time.monotonic() - self.last_line > INTERVAL:
             self.last_line = time.monotonic()
             self.line(f"{done} of {total} rows")
+
+    def summary(self, counts: Mapping[str, int]) -> None:
+        """Say how many inputs ended how."""
+        self.console.print(", ".join(f"{count} {status}" for status, count in counts.items()), markup=False)
 
     def line(self, text: str) -> None:
         """Say something about the current input."""

@@ -64,6 +64,7 @@ class ImageSource:
         path: the file.
         channels: what the program takes; grey is repeated to fill them. None for those of the file.
         value_range: what black and white become.
+        page: which page of a TIFF file with several, counted from 1.
 
     Attributes:
         shape: (C, H, W), alpha not counted.
@@ -77,9 +78,15 @@ class ImageSource:
     spatial = 2
     geometry = None
 
-    def __init__(self, path: str | Path, channels: int | None = None, value_range: Range = (0.0, 1.0)) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        channels: int | None = None,
+        value_range: Range = (0.0, 1.0),
+        page: int | None = None,
+    ) -> None:
         self.path = Path(path)
-        self.picture = open_picture(self.path)
+        self.picture = open_picture(self.path) if page is None else open_picture(self.path, page)
         self.has_alpha = self.picture.shape[0] in (GREY_ALPHA, RGB_ALPHA)
         self.colours = self.picture.shape[0] - self.has_alpha
         if channels not in (None, self.colours) and self.colours != GREY:

@@ -45,9 +45,14 @@ class Spool:
         self.dtype = np.dtype(dtype)
         self.fingerprint = fingerprint
         output.parent.mkdir(parents=True, exist_ok=True)
+        self.rows_done, self.carry = 0, None
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT)
         try:
             self._lock(output)
+        except UserError:
+            self.close()
+            raise
+        try:
             self.rows_done, self.carry = self._load_state()
             self._check_room()
             if not self.rows_done:
@@ -55,7 +60,7 @@ class Spool:
                 os.truncate(self.file, 0)
             os.truncate(self.file, self._bytes())
         except BaseException:
-            os.close(self.file)
+            self.close() if self.rows_done else self.delete()
             raise
 
     def write(self, window: tuple[slice, ...], values: np.ndarray) -> None:

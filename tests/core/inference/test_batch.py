@@ -1,9 +1,10 @@
 import errno
+import json
 from pathlib import Path
 
 import pytest
 
-from foveal.core.errors import UserError
+from foveal.core.errors import FailedInputs, UserError
 from foveal.core.inference.batch import Item, pair_paths, run_batch
 
 SUFFIXES = (".png", ".tif")
@@ -137,3 +138,36 @@ def test_files_of_others_are_replaced_only_when_told(folder):
 def test_quiet_says_nothing(folder, capsys):
     run_batch([Item(folder / "in" / "a.png", folder / "x.png")], copy, {}, quiet=True)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_folder_that_is_an_input_itself_is_not_looked_into(folder):
+    items = pair_paths([folder], folder / "out", SUFFIXES, lambda each: each.name == "in", lambda path: "x.tif")
+    assert items == [Item(folder / "in", folder / "out" / "x.tif")]
+    assert pair_paths([folder / "in"], folder / "x.tif", SUFFIXES, lambda each: True) == [
+        Item(folder / "in", folder / "x.tif")
+    ]
+
+
+def test_the_manifest_tells_what_became_of_every_input(folder):
+    items = pair_paths([folder / "in"], folder / "out", SUFFIXES)
+    manifest = folder / "out" / "manifest.json"
+    for first in ("done", "done already"):
+        with pytest.raises(FailedInputs):
+            run_batch(items, copy, {"weights": "toy"}, manifest=manifest)
+        content = json.loads(manifest.read_text())
+        assert content["weights"] == "toy"
+        assert [each["status"] for each in content["items"]] == [first, "failed", first]
+        assert "b.PNG: is bad" in content["items"][1]["reason"]
+
+
+def test_the_manifest_of_an_ended_run_tells_what_is_left(folder):
+    def fill_up(item, fingerprint, progress):
+        if item.input.name == "b.PNG":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        copy(item, fingerprint, progress)
+
+    items = pair_paths([folder / "in"], folder / "out", SUFFIXES)
+    with pytest.raises(OSError, match="No space"):
+        run_batch(items, fill_up, {}, manifest=folder / "manifest.json")
+    statuses = [each["status"] for each in json.loads((folder / "manifest.json").read_text())["items"]]
+    assert statuses == ["done", "not done", "not done"]

@@ -14,7 +14,7 @@ from foveal.core.inference.engine import Engine
 from foveal.data.io import decode
 from foveal.data.io.image import ImageSink, ImageSource, read_image, write_image
 from foveal.tests.fixtures.images import BAD, HEIGHT, LOSSLESS, PROFILE, WIDTH, pixels
-from foveal.tests.fixtures.programs import ToyProgram, nearest
+from foveal.tests.fixtures.programs import ToyProgram, identity, nearest
 
 
 def first(image):
@@ -30,7 +30,7 @@ def profile_of(path):
 def copied(path, output, scale=1, tile=8, program=None):
     """Send a file through the engine, enlarged by repetition if no program is given."""
     program = program or nearest(scale)
-    with ImageSource(path, channels=3) as source, ImageSink.like(output, source, scale) as sink:
+    with ImageSource(path, channels=3) as source, ImageSink.like(output, source, program.card) as sink:
         Engine(program, program.card, tile=tile, overlap=3).run(source, sink)
     return output
 
@@ -215,15 +215,17 @@ def test_the_value_range_is_that_of_the_network(tmp_path):
     with ImageSource(path, 3, (-1.0, 1.0)) as source:
         values = source.read((slice(0, HEIGHT), slice(0, WIDTH)))
         assert np.allclose(values, image / 127.5 - 1, atol=1e-6)
-        with ImageSink.like(tmp_path / "out.png", source) as sink:
-            sink.write(values)
+        with ImageSink.like(tmp_path / "out.png", source, identity(value_range=(-1.0, 1.0)).card) as sink:
+            sink.write((slice(0, HEIGHT), slice(0, WIDTH)), values, None)
+            sink.finish(HEIGHT, None)
             sink.commit()
     assert np.array_equal(read_image(tmp_path / "out.png")[0], image)
 
 
 def test_values_beyond_the_range_are_cut_off(tmp_path):
     with ImageSink(tmp_path / "a.png", (1, 2, 2), np.dtype("uint8")) as sink:
-        sink.write(np.array([[[-3, 0.5], [1.004, 7]]], np.float32))
+        sink.write((slice(0, 2), slice(0, 2)), np.array([[[-3, 0.5], [1.004, 7]]], np.float32), None)
+        sink.finish(2, None)
         sink.commit()
     assert read_image(tmp_path / "a.png").tolist() == [[[0, 128], [255, 255]]]
 
@@ -235,7 +237,7 @@ def test_each_row_is_decoded_once_for_tiles_from_top_to_bottom(tmp_path, monkeyp
     rows = source.picture.rows
     source.picture.rows = lambda start, stop: decoded.append((start, stop)) or rows(start, stop)
     program = nearest(2)
-    with ImageSink.like(tmp_path / "out.png", source, 2) as sink:
+    with ImageSink.like(tmp_path / "out.png", source, program.card) as sink:
         Engine(program, program.card, tile=8, overlap=4).run(source, sink)
     assert [row for start, stop in decoded for row in range(start, stop)] == list(range(1, HEIGHT))
 
@@ -270,7 +272,7 @@ def test_a_failure_while_the_file_is_written_keeps_rows_and_older_file(tmp_path,
     with pytest.raises(OSError, match="No space"), sink:
         sink.commit()
     assert (tmp_path / "out.png").read_bytes() == b"older"
-    assert sorted(each.name for each in tmp_path.iterdir()) == [".out.png.rows", ".out.png.rows.hdr", "out.png"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".out.png.rows", ".out.png.state.npz", "out.png"]
 
 
 def test_a_sink_is_not_committed_before_it_is_complete(tmp_path):

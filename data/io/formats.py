@@ -1,0 +1,198 @@
+"""Which format a file has, and the source and the sink for it. Imports a format's libraries when it is met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ...core.errors import UserError
+from ...core.inference.streams import Source
+from ...core.weights.card import Card
+from .sink import SpooledSink
+
+Kind = Literal["image", "dicom", "nifti", "geotiff", "slide"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+TIFF_SUFFIXES = (".tif", ".tiff")
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu")
+HEADS = {b"\x89PNG": "image", b"\xff\xd8\xff": "image", b"BM": "image"}
+TIFF_HEADS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+PREAMBLE = 128  # bytes before the mark of a DICOM file
+
+SINKS: dict[Kind, dict[tuple[str, ...], tuple[str, str]]] = {
+    "image": {IMAGE_SUFFIXES: (".image", "ImageSink")},
+    "dicom": {
+        (".dcm",): (".dicom_sinks", "DicomSink"),
+        (".nii", ".nii.gz"): (".nifti", "NiftiSink"),
+    },
+    "nifti": {(".nii", ".nii.gz"): (".nifti", "NiftiSink")},
+    "geotiff": {TIFF_SUFFIXES: (".geotiff", "GeoTiffSink")},
+    "slide": {
+        TIFF_SUFFIXES: (".slide_sinks", "HeatmapSink"),
+        (".geojson",): (".slide_sinks", "GeoJsonSink"),
+        (".png",): (".slide_sinks", "PreviewSink"),
+    },
+}
+"""For each format that is read: what can be written, by suffix; the first suffix is that of a folder's outputs."""
+
+SOURCES: dict[Kind, tuple[str, str]] = {
+    "image": (".image", "ImageSource"),
+    "dicom": (".dicom", "DicomSource"),
+    "nifti": (".nifti", "NiftiSource"),
+    "geotiff": (".geotiff", "GeoTiffSource"),
+    "slide": (".slide", "SlideSource"),
+}
+READING: dict[Kind, tuple[str, ...]] = {
+    "image": ("page",),
+    "dicom": ("series", "resample"),
+    "nifti": (),
+    "geotiff": ("bands", "warp"),
+    "slide": ("slide_mpp",),
+}
+"""The options of each source."""
+WRITING: dict[Kind, tuple[str, ...]] = {"image": (), "dicom": (), "nifti": (), "geotiff": ("cog",), "slide": ()}
+"""The options of the sinks for each format that is read."""
+
+
+def input_suffixes(kinds: tuple[Kind, ...] = KINDS) -> set[str]:
+    """Return the suffixes, lower case with the dot, by which inputs of these formats are found in a folder."""
+    known: dict[Kind, tuple[str, ...]] = {
+        "image": IMAGE_SUFFIXES,
+        "dicom": DICOM_SUFFIXES,
+        "nifti": NIFTI_SUFFIXES,
+        "geotiff": TIFF_SUFFIXES,
+        "slide": (*SLIDE_SUFFIXES, *TIFF_SUFFIXES),
+    }
+    return {suffix for kind in kinds for suffix in known[kind]}
+
+
+def output_suffixes(kinds: tuple[Kind, ...] = KINDS) -> set[str]:
+    """Return the suffixes of what can be written for inputs of these formats."""
+    return {suffix for kind in kinds for suffixes in SINKS[kind] for suffix in suffixes}
+
+
+def default_suffix(kind: Kind) -> str:
+    """Return the suffix of what is written for inputs of a format where nothing else is asked for."""
+    return next(iter(SINKS[kind]))[0]
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of a file's name, lower case, ".gz" together with the one before it."""
+    suffixes = [each.lower() for each in path.suffixes]
+    return "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
+
+
+def is_dicom_folder(path: Path) -> bool:
+    """Tell whether a folder holds DICOM files, at its top."""
+    return path.is_dir() and any(_is_dicom(each) for each in sorted(path.iterdir()) if each.is_file())
+
+
+def kind_of(path: Path, kinds: tuple[Kind, ...] = KINDS) -> Kind:
+    """Return the format of a file or folder, by its content; of those that an app takes where several would do.
+
+    Raises:
+        UserError: there is no such file, or it has none of these formats.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file or folder.")
+    found = next((kind for kind in _candidates(path) if kind in kinds), None)
+    if found is None:
+        names = ", ".join(kinds[:-1]) + f" or {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+        raise UserError(f"{path}: is no file of a format that is taken here ({names}); convert it first.")
+    return found
+
+
+def open_source(path: Path, kind: Kind, card: Card | None = None, **options: Any) -> Source:
+    """Open a file or folder.
+
+    Args:
+        path: the input.
+        kind: its format.
+        card: of the program that it is for: the channels and value range of images, the resolution of slides. None
+            reads what is there.
+        options: of `READING`; those of other formats are passed over.
+
+    Raises:
+        UserError: it is missing, damaged, or cannot be used with these options.
+    """
+    needed: dict[str, Any] = {}
+    if card and kind == "image":
+        needed = {"channels": len(card.channels), "value_range": card.value_range}
+    elif card and kind == "slide":
+        needed = {"mpp": card.spacing[0] if card.spacing else None, "value_range": card.value_range}
+    fitting = {name: value for name, value in options.items() if name in READING[kind]}
+    return _named(*SOURCES[kind])(path, **needed, **fitting)
+
+
+def open_sink(path: Path, kind: Kind, source: Source, card: Card, fingerprint: str = "", **options: Any) -> SpooledSink:
+    """Return the sink for what the card's program makes of a source.
+
+    Args:
+        path: the output; its suffix says what is written.
+        kind: the source's format.
+        source: where it comes from.
+        card: of the program.
+        fingerprint: tells the same work again; "" never goes on from an earlier run.
+        options: of `WRITING`; those of other formats are passed over.
+
+    Raises:
+        UserError: the suffix does not fit the input's format, or the sink cannot hold what the program makes.
+    """
+    suffix = suffix_of(path)
+    sink = next((sink for suffixes, sink in SINKS[kind].items() if suffix in suffixes), None)
+    if sink is None:
+        known = ", ".join(sorted(output_suffixes((kind,))))
+        raise UserError(f"{path}: what is made of {kind} input can be written as {known}; end the name in one of them.")
+    fitting = {name: value for name, value in options.items() if name in WRITING[kind]}
+    return _named(*sink).like(path, source, card, fingerprint, **fitting)
+
+
+def _named(module: str, name: str) -> Callable[..., Any]:
+    return getattr(import_module(module, __package__), name)
+
+
+def _candidates(path: Path) -> list[Kind]:
+    """Return the formats that a file may have, the likeliest first."""
+    suffix = suffix_of(path)
+    if path.is_dir():
+        return ["dicom", "slide"] if is_dicom_folder(path) else ["geotiff"]
+    if suffix in NIFTI_SUFFIXES or suffix in (".img", ".img.gz"):
+        return ["nifti"]
+    if suffix in SLIDE_SUFFIXES:
+        return ["slide"]
+    if _is_dicom(path) or suffix in DICOM_SUFFIXES:
+        return ["dicom", "slide"]
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head in TIFF_HEADS:
+        return _tiff_candidates(path)
+    return ["image"]
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
+
+
+def _tiff_candidates(path: Path) -> list[Kind]:
+    """A map, or what an image cannot hold, is for the maps; a pyramid of tiles is a slide; all else is an image."""
+    import rasterio
+
+    from .decode import gdal
+
+    try:
+        with gdal(), rasterio.open(path) as dataset:
+            if dataset.crs or dataset.gcps[0] or not dataset.transform.is_identity:
+                return ["geotiff", "image", "slide"]
+            if dataset.overviews(1) and dataset.is_tiled and dataset.count == 3:
+                return ["slide", "image", "geotiff"]
+            if dataset.count > 4 or dataset.dtypes[0] not in ("uint8", "uint16"):
+                return ["geotiff", "image", "slide"]
+            return ["image", "geotiff", "slide"]
+    except rasterio.errors.RasterioError:
+        return ["image", "geotiff", "slide"]  # whose source tells what is wrong
