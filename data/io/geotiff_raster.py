@@ -1,0 +1,316 @@
+"""One raster file: its bands, where it lies, and windows of physical values with what is valid of them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import calculate_default_transform
+
+from ...core.errors import UserError
+from ..geometry import RasterGeometry
+from .geotiff_layout import Layout, read_layout
+from .geotiff_rows import RecentRows
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 1 << 20
+LEAST_CACHE, MOST_CACHE = 16 * MEGABYTE, 64 * MEGABYTE
+TALLEST_TILE = 512  # rows; for strips, which have no height worth knowing
+Window = tuple[slice, slice]
+Bands = Sequence[int | str] | str
+Rule = Literal["all", "nodata", "mask", "alpha"]
+"""What tells the pixels that count: nothing, a value that stands for none, a mask, or an alpha band."""
+
+
+def gdal(cache: int = LEAST_CACHE, **options: str | bool) -> rasterio.Env:
+    """Return the context for calls of GDAL about rasters: a bounded cache; files at the side are read, never written.
+
+    Args:
+        cache: bytes of decoded blocks that are kept, of all rasters together.
+        options: GDAL's own.
+    """
+    return rasterio.Env(GDAL_CACHEMAX=cache, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options)
+
+
+class Raster:
+    """An opened raster file.
+
+    Args:
+        path: a TIFF file.
+        bands: which to read, in this order: numbers from 1, or descriptions; None for all but an alpha band.
+        grid: where to put it: another raster's geometry, onto which it is resampled, bilinearly, or to the nearest
+            where it has a colour table. None for its own.
+
+    Attributes:
+        bands: numbers of the bands read.
+        names: their descriptions, "" where there is none.
+        dtype: of the stored samples.
+        nodata: the value that stands for none; None where there is none, or no sample can have it.
+        scales, offsets: physical value = stored sample * scale + offset, for each band.
+        rule: what tells the pixels that count.
+        geometry: where the pixels lie.
+        tags, acquisition: what the file says of itself, and of when and by what it was taken.
+        has_points: ground control points alone tell where it lies.
+        layout: how they are stored; None where they were resampled.
+
+    Raises:
+        UserError: the file is missing, damaged, or no raster of numbers; or it has no such band.
+    """
+
+    def __init__(self, path: Path, bands: Bands | None = None, grid: RasterGeometry | None = None) -> None:
+        self.path = path
+        self.layout: Layout | None = read_layout(path)
+        self.strips: RecentRows | None = None
+        self.file: rasterio.DatasetReader | None = None
+        self.dataset: rasterio.DatasetReader | None = None
+        try:
+            with gdal(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                self.file = self.dataset = rasterio.open(path, driver="GTiff")
+                self._refuse_unsupported()
+                self._describe(bands)
+                if grid is not None:
+                    self._warp(grid)
+        except UserError:
+            self.close()
+            raise
+        except Exception as error:  # damaged bytes make the reader fail in every possible way
+            self.close()
+            raise damaged(path, error) from None
+
+    @cached_property
+    def block_row_bytes(self) -> int:
+        """Bytes of the decoded blocks that a window of whole rows reaches into."""
+        height, width = self.dataset.block_shapes[0]
+        rows = TALLEST_TILE + height if self.is_in_strips else height
+        padded = -(-self.dataset.width // width) * width
+        return rows * padded * self.dataset.count * self.dtype.itemsize
+
+    @property
+    def is_in_strips(self) -> bool:
+        """Tell whether every block is as wide as the raster."""
+        return self.dataset.block_shapes[0][1] >= self.dataset.width
+
+    def is_stored(self, window: Window) -> bool:
+        """Tell whether the file holds any sample of a window; samples left out are read as nodata, or zero."""
+        return self.layout is None or self.layout.stored_in(window, self.bands)
+
+    @property
+    def may_have_invalid(self) -> bool:
+        """Tell whether any pixel may count for nothing."""
+        is_sparse = self.layout is not None and self.layout.is_sparse
+        return self.rule != "all" or is_sparse or self.dtype.kind == "f"
+
+    def values(
+        self, window: Window, cache: int = MOST_CACHE, share: int = MOST_CACHE
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the physical values of a window, 0 where invalid, and what is valid.
+
+        Args:
+            window: rows and columns.
+            cache: bytes of decoded blocks that are kept, of all rasters.
+            share: the part of it that is for this one.
+
+        Returns:
+            float32 (C, h, w), and bool (C, h, w), or (1, h, w) if it is the same for all bands; None where all is.
+
+        Raises:
+            UserError: the file is damaged there.
+        """
+        try:
+            with gdal(cache), warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                samples = self._samples(window, share)
+                valid = self._valid(samples, window)
+        except Exception as error:
+            raise damaged(self.path, error) from None
+        values = samples[: len(self.bands)].astype(np.float32)
+        for band, scale, offset in zip(values, self.scales, self.offsets, strict=True):
+            if (scale, offset) != (1, 0):
+                band *= np.float32(scale)
+                band += np.float32(offset)
+        if valid is None:
+            return values, None
+        if valid.all():
+            return values, None
+        np.copyto(values, 0, where=~valid)
+        return values, valid
+
+    def described(self, bands: Sequence[int]) -> dict[str, object]:
+        """Return what the file says about some of the bands read, told by index, as arguments of a description."""
+        file = self.file
+        numbers = [self.bands[band] for band in bands]
+        colours = tuple(file.colorinterp[number - 1] for number in numbers)
+        return {
+            "names": tuple(self.names[band] for band in bands),
+            "scales": tuple(self.scales[band] for band in bands),
+            "offsets": tuple(self.offsets[band] for band in bands),
+            "units": tuple(file.units[number - 1] or "" for number in numbers),
+            "band_tags": tuple(file.tags(number) for number in numbers),
+            "colours": colours,
+            "palette": file.colormap(numbers[0]) if colours == (ColorInterp.palette,) else None,
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.strips:
+            self.strips.close()
+        for dataset in (self.dataset, self.file):
+            if dataset is not None:
+                dataset.close()
+
+    def _refuse_unsupported(self) -> None:
+        file = self.file
+        if len(file.subdatasets) > 1:
+            raise UserError(f"{self.path}: has {len(file.subdatasets)} pages; save each page as a file of its own.")
+        if any("complex" in each for each in file.dtypes):
+            raise UserError(f"{self.path}: holds complex numbers; convert them, for instance to amplitudes, first.")
+
+    def _describe(self, bands: Bands | None) -> None:
+        file = self.file
+        self.alpha = next((n for n in file.indexes if file.colorinterp[n - 1] == ColorInterp.alpha), None)
+        self.bands = _chosen(self.path, file, bands, self.alpha)
+        self.dtype = np.dtype(file.dtypes[0])
+        self.names = tuple(file.descriptions[band - 1] or "" for band in self.bands)
+        self.scales = tuple(file.scales[band - 1] for band in self.bands)
+        self.offsets = tuple(file.offsets[band - 1] for band in self.bands)
+        if not np.isfinite([*self.scales, *self.offsets]).all() or 0 in self.scales:
+            raise UserError(f"{self.path}: has an impossible scale or offset of a band; correct its tags.")
+        self.nodata = _possible(file.nodatavals[self.bands[0] - 1], self.dtype)
+        self.rule: Rule = _rule(file.mask_flag_enums[self.bands[0] - 1], self.nodata)
+        transform = file.transform
+        if not np.isfinite(transform).all() or transform.determinant == 0:
+            raise UserError(f"{self.path}: has an impossible transform {tuple(transform)[:6]}; correct its tags.")
+        self.geometry = RasterGeometry(file.shape, file.crs, transform)
+        self.tags, self.acquisition = file.tags(), file.tags(ns="IMAGERY")
+        self.has_points = bool(file.gcps[0]) and transform.is_identity
+
+    def _warp(self, grid: RasterGeometry) -> None:
+        """Put another grid in place of the file's own."""
+        crs = self.file.gcps[1] if self.has_points else self.file.crs
+        if crs is None or grid.crs is None:
+            raise UserError(f"{self.path}: cannot be resampled, as it or the first raster names no CRS.")
+        is_palette = self.file.colorinterp[0] == ColorInterp.palette
+        self.dataset = WarpedVRT(
+            self.file,
+            src_crs=crs,
+            crs=grid.crs,
+            transform=grid.transform,
+            height=grid.shape[0],
+            width=grid.shape[1],
+            resampling=Resampling.nearest if is_palette else Resampling.bilinear,
+            nodata=self.nodata,
+            add_alpha=self.nodata is None and self.alpha is None,
+            warp_mem_limit=LEAST_CACHE // MEGABYTE,
+        )
+        if self.nodata is None:
+            self.rule, self.alpha = "alpha", self.alpha or self.dataset.count
+        else:
+            self.rule = "nodata"
+        self.geometry, self.layout = grid, None
+
+    def _samples(self, window: Window, share: int) -> np.ndarray:
+        """Return stored samples, (bands, h, w); where a mask or alpha is the rule, it comes after them."""
+        step, width = self.dataset.block_shapes[0][0], self.dataset.width
+        rows = window[0].stop - window[0].start + step
+        if not self.is_in_strips or rows * width * self.dataset.count * self.dtype.itemsize <= share:
+            return self._decode(window)
+        if self.strips is None:
+            channels = len(self.bands) + (self.rule in ("mask", "alpha"))
+            shape = (channels, *self.geometry.shape)
+            self.strips = RecentRows(
+                shape, self.dtype, step, lambda start, stop: self._decode((slice(start, stop), slice(0, width)))
+            )
+        return self.strips.read(window)
+
+    def _decode(self, window: Window) -> np.ndarray:
+        place = tuple((each.start, each.stop) for each in window)
+        if self.rule == "alpha":
+            return self.dataset.read([*self.bands, self.alpha], window=place)
+        samples = self.dataset.read(self.bands, window=place)
+        if self.rule == "mask":
+            mask = self.dataset.read_masks(self.bands[0], window=place) > 0
+            samples = np.concatenate([samples, mask[None].astype(self.dtype)])
+        return samples
+
+    def _valid(self, samples: np.ndarray, window: Window) -> np.ndarray | None:
+        """Return what is valid, bool (bands, h, w) or (1, h, w); None where all is."""
+        parts = []
+        bands = samples[: len(self.bands)]
+        if self.rule == "nodata" and not np.isnan(self.nodata):
+            parts.append(bands != self.dtype.type(self.nodata))
+        elif self.rule in ("mask", "alpha"):
+            parts.append(samples[-1:] > 0)
+        if self.dtype.kind == "f":
+            parts.append(np.isfinite(bands))  # no network can do anything with the others
+        if self.layout is not None and self.layout.is_sparse:
+            parts.append(self.layout.stored_samples(window, self.bands)[None])
+        valid = parts[0] if parts else None
+        for part in parts[1:]:
+            valid = valid & part
+        return valid
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """Return the error that tells of a file which cannot be decoded."""
+    reason = " ".join(str(error.__cause__ or error).replace(f"{path.name}, ", "").split()) or type(error).__name__
+    return UserError(f"{path}: the file is damaged or was cut short ({reason}); get or write it again.")
+
+
+def default_grid(raster: Raster) -> RasterGeometry:
+    """Return a grid that is north up for a raster which is located by ground control points."""
+    points, crs = raster.file.gcps
+    height, width = raster.geometry.shape
+    transform, width, height = calculate_default_transform(crs, crs, width, height, gcps=points)
+    return RasterGeometry((height, width), crs, transform)
+
+
+def _chosen(path: Path, file: rasterio.DatasetReader, bands: Bands | None, alpha: int | None) -> tuple[int, ...]:
+    """Return the numbers of the chosen bands."""
+    if bands is None:
+        return tuple(band for band in file.indexes if band != alpha) or tuple(file.indexes)
+    wanted = bands.split(",") if isinstance(bands, str) else list(bands)
+    numbers = tuple(_number(path, file, each) for each in wanted)
+    if not numbers:
+        raise UserError(f"{path}: no band is chosen; give at least one.")
+    return numbers
+
+
+def _number(path: Path, file: rasterio.DatasetReader, band: int | str) -> int:
+    """Return the number of a band that is told by number, description, or a word of one description alone."""
+    text = str(band).strip().casefold()
+    names = [(each or "").casefold() for each in file.descriptions]
+    for found in ([name == text for name in names], [text in name.split() for name in names]):
+        if sum(found) == 1:
+            return found.index(True) + 1
+    if text.isdecimal() and 1 <= int(text) <= file.count:
+        return int(text)
+    known = ", ".join(f"{n} ({name})" if name else str(n) for n, name in enumerate(file.descriptions, start=1))
+    raise UserError(f"{path}: has no band {band}; its bands are {known}. Choose among them with --bands.")
+
+
+def _possible(nodata: float | None, dtype: np.dtype) -> float | None:
+    """Return the value that stands for none, if samples of the dtype can have it."""
+    if nodata is None or dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what is beyond the type becomes infinite, which counts for nothing anyway
+            return None if nodata is None else float(dtype.type(nodata))
+    limits = np.iinfo(dtype)
+    return nodata if np.isfinite(nodata) and nodata == int(nodata) and limits.min <= nodata <= limits.max else None
+
+
+def _rule(flags: list[MaskFlags], nodata: float | None) -> Rule:
+    if MaskFlags.alpha in flags:
+        return "alpha"
+    if MaskFlags.per_dataset in flags:
+        return "mask"
+    return "nodata" if nodata is not None else "all"
