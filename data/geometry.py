@@ -66,7 +66,7 @@ class VolumeGeometry:
         depth, height, width = self.shape
         corners = np.array([(i, j, k, 1.0) for i in (0, width - 1) for j in (0, height - 1) for k in (0, depth - 1)])
         shift = np.linalg.norm(corners @ (self.affine - other.affine)[:3].T, axis=1).max()
-        return f"corners {shift:.3g} mm apart" if shift > TOLERANCE_MM else None
+        return None if shift <= TOLERANCE_MM else f"corners {shift:.3g} mm apart"  # not a number is apart too
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +100,8 @@ class RasterGeometry:
         height, width = self.shape
         back = ~self.transform * other.transform
         corners = [(column, row) for column in (0, width) for row in (0, height)]
-        shift = max(float(np.hypot(*np.subtract(back * corner, corner))) for corner in corners)
-        return f"corners {shift:.3g} pixels apart" if shift > TOLERANCE_PIXELS else None
+        shift = np.max([np.hypot(*np.subtract(back * corner, corner)) for corner in corners])
+        return None if shift <= TOLERANCE_PIXELS else f"corners {shift:.3g} pixels apart"
 
 
 @dataclass(frozen=True, eq=False)
