@@ -131,15 +131,16 @@ def run_files(
         UserError: an input or an option does not fit.
     """
     options = {name: value for name, value in options.items() if value not in (None, False)}
-    suffixes = input_suffixes(kinds) | output_suffixes(kinds)
+    writable = output_suffixes(kinds)
     items = pair_paths(
         inputs,
         output,
-        suffixes,
+        input_suffixes(kinds),
+        writable,
         lambda folder: dates or is_dicom_folder(folder),
         lambda path: _output_name(path, kinds, suffix),
     )
-    manifest = None if is_named_as_file(output, suffixes) else output / MANIFEST
+    manifest = None if is_named_as_file(output, writable) else output / MANIFEST
 
     def work(item: Item, fingerprint: str, progress: Progress) -> None:
         kind = kind_of(item.input, kinds)

@@ -41,6 +41,7 @@ def pair_paths(
     inputs: Sequence[Path],
     output: Path,
     suffixes: Collection[str],
+    writable: Collection[str] | None = None,
     is_input: Callable[[Path], bool] = lambda folder: False,
     name: Callable[[Path], str] = lambda file: file.name,
 ) -> list[Item]:
@@ -51,8 +52,9 @@ def pair_paths(
 
     Args:
         inputs: files and folders.
-        output: a file or a folder; what is no folder yet and has a known suffix is a file.
-        suffixes: the known suffixes of inputs and outputs, lower case, with the dot.
+        output: a file or a folder; what is no folder yet and has a writable suffix is a file.
+        suffixes: of the files that are taken from folders, lower case, with the dot.
+        writable: of outputs; None for those of inputs.
         is_input: tells whether a folder is one input, such as a DICOM series.
         name: gives the name of an input's output in a folder.
 
@@ -61,22 +63,23 @@ def pair_paths(
             replace an input.
     """
     files = [file for path in inputs for file in _files(path, suffixes, is_input)]
-    is_file = is_named_as_file(output, suffixes)
+    writable = writable or suffixes
+    is_file = is_named_as_file(output, writable)
     if is_file and (len(files) > 1 or list(inputs) != files):
         raise UserError(f"--output {output}: is one file for {len(files)} inputs; give a folder.")
     if not is_file and not output.is_dir() and (output.is_file() or (output.suffix and list(inputs) == files[:1])):
         raise UserError(
             f"--output {output}: is neither a folder nor named as a file that can be written; end it in one of "
-            f"{', '.join(sorted(suffixes))}, or make the folder first."
+            f"{', '.join(sorted(writable))}, or make the folder first."
         )
     items = [Item(file, output if is_file else output / name(file)) for file in files]
     _refuse_clashes(items)
     return items
 
 
-def is_named_as_file(output: Path, suffixes: Collection[str]) -> bool:
+def is_named_as_file(output: Path, writable: Collection[str]) -> bool:
     """Tell whether an output is one file, by its suffix, and not a folder."""
-    return output.suffix.lower() in suffixes and not output.is_dir()
+    return output.name.lower().endswith(tuple(writable)) and not output.is_dir()
 
 
 def run_batch(
@@ -166,7 +169,7 @@ def _files(path: Path, suffixes: Collection[str], is_input: Callable[[Path], boo
 
 
 def _is_wanted(file: Path, suffixes: Collection[str]) -> bool:
-    return file.suffix.lower() in suffixes and not file.name.startswith(".")
+    return file.name.lower().endswith(tuple(suffixes)) and not file.name.startswith(".")
 
 
 def _refuse_clashes(items: Sequence[Item]) -> None:
