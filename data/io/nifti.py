@@ -200,7 +200,7 @@ class NiftiSink(SpooledSink):
             values = (values - np.float64(self.intercept)) / self.slope
         if dtype.kind == "f" or values.dtype.kind != "f":
             return values
-        return np.rint(values).clip(*_limits(dtype)).astype(dtype)
+        return np.rint(values).clip(*_limits(dtype, values.dtype)).astype(dtype)
 
     def encode(self, part: Path) -> None:
         """Write the file, block after block."""
@@ -277,7 +277,8 @@ def _sizes(channels: int, geometry: VolumeGeometry, has_two_axes: bool) -> tuple
     return sizes[:2] if has_two_axes else sizes
 
 
-def _limits(dtype: np.dtype) -> tuple[float, float]:
-    """Return the lowest and highest float64 that an integer type holds."""
+def _limits(dtype: np.dtype, real: np.dtype) -> tuple[np.floating, np.floating]:
+    """Return the lowest and highest number of a real type that an integer type holds."""
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    return float(low), float(high) if int(float(high)) == high else float(np.nextafter(float(high), 0))
+    nearest = real.type(high)
+    return real.type(low), nearest if int(nearest) <= high else np.nextafter(nearest, real.type(0))

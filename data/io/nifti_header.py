@@ -189,7 +189,10 @@ def _kind(block: bytes, path: Path) -> type[Nifti1Header]:
     }
     if kind := kinds.get(block[344:348]) or kinds.get(block[4:8]):
         return kind
-    if int(Nifti1Header.sizeof_hdr).to_bytes(4, "little") in (block[:4], block[3::-1]):
+    if len(block) >= Nifti1Header.sizeof_hdr and int(Nifti1Header.sizeof_hdr).to_bytes(4, "little") in (
+        block[:4],
+        block[3::-1],
+    ):
         raise UserError(f"{path}: is no NIfTI but an Analyze file, which does not tell right from left; convert it.")
     raise UserError(f"{path}: is not a NIfTI file, or its header is damaged; get it again, or choose another file.")
 
