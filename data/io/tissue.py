@@ -1,0 +1,68 @@
+"""Where the tissue of a stained slide is, seen on an overview of it.
+
+Stains are coloured; glass, dust, shadows and black borders are not. So tissue is where the optical density differs
+between red, green and blue.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+SMOOTHING_UM = 4.0  # standard deviation
+SPECK_UM2 = 150.0  # smaller pieces are dust
+HOLE_UM2 = 2500.0  # smaller holes belong to the tissue
+MARGIN_UM = 10.0  # what is pale at the edge belongs to it
+WEAKEST, STRONGEST = 0.02, 0.08  # bounds of the threshold, in optical density
+COLOURLESS = 0.03  # optical density; where nothing exceeds it there is no stain
+DARKEST = 0.1  # transmission; colours darker than this are noise
+BRIGHT, CAST = 0.75, 0.12  # transmission of glass at least, difference between its colours at most
+
+
+def tissue_mask(overview: np.ndarray, mpp: float) -> np.ndarray:
+    """Return where tissue is.
+
+    A slide without any colour is taken as tissue everywhere, as it may be a grey image, unless it is blank.
+
+    Args:
+        overview: the slide at low resolution, uint8 (H, W, 3).
+        mpp: micrometres per pixel of it.
+
+    Returns:
+        bool (H, W).
+    """
+    density = _density(overview)
+    colour = ndimage.gaussian_filter(np.ptp(density, axis=2), min(max(SMOOTHING_UM / mpp, 0.5), 8))
+    if np.quantile(colour, 0.999) < COLOURLESS:
+        is_blank = np.quantile(density.mean(axis=2), 0.999) - np.quantile(density.mean(axis=2), 0.001) < COLOURLESS
+        return np.full(colour.shape, not is_blank)
+    # Otsu splits a slide that is all tissue into pale and dark; the upper bound keeps the pale.
+    threshold = float(np.clip(threshold_otsu(colour), WEAKEST, STRONGEST))
+    mask = _without_small(colour > threshold, SPECK_UM2 / mpp**2)
+    mask = ~_without_small(~mask, HOLE_UM2 / mpp**2)
+    margin = min(max(round(MARGIN_UM / mpp), 1), 32)
+    return ndimage.distance_transform_edt(~mask) <= margin if mask.any() else mask
+
+
+def _without_small(mask: np.ndarray, area: float) -> np.ndarray:
+    """Return a mask without its pieces of fewer pixels than `area`, or than a thousandth of it all."""
+    pieces, _ = ndimage.label(mask)
+    is_kept = np.bincount(pieces.ravel()) >= min(area, mask.size / 1000)
+    is_kept[0] = False
+    return is_kept[pieces]
+
+
+def _density(overview: np.ndarray) -> np.ndarray:
+    """Return the optical density against the slide's own glass, float32 (H, W, 3)."""
+    transmission = overview.astype(np.float32) / 255
+    return -np.log10(np.clip(transmission / _glass(transmission), DARKEST, 1))
+
+
+def _glass(transmission: np.ndarray) -> np.ndarray:
+    """Return the colour of empty glass, (3,): the middle of the bright pixels, or white where they tell nothing."""
+    bright = transmission[transmission.min(axis=2) > BRIGHT]
+    if len(bright) < 0.01 * transmission[..., 0].size:
+        return np.ones(3, np.float32)
+    glass = np.quantile(bright, 0.75, axis=0).astype(np.float32)
+    return glass if np.ptp(glass) < CAST else np.ones(3, np.float32)
