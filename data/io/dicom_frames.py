@@ -23,10 +23,10 @@ def read_frames(image: ImageFile, header: Dataset) -> Iterator[Frame]:
     groups = header.get("PerFrameFunctionalGroupsSequence") or []
     if groups and len(groups) != count:
         raise damaged(image.path, f"{len(groups)} descriptions of {count} frames")
-    enhanced = bool(groups) or shared is not None
+    image.is_enhanced = bool(groups) or shared is not None
     for index in range(count):
         places = [place for place in (groups[index] if groups else None, shared) if place is not None]
-        yield _enhanced(image, header, index, places) if enhanced else _classic(image, header, index)
+        yield _enhanced(image, header, index, places) if image.is_enhanced else _classic(image, header, index)
 
 
 def _enhanced(image: ImageFile, header: Dataset, index: int, places: list[Dataset]) -> Frame:

@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class ImageFile:
         options: for pydicom's decoder.
         lookup: the elements of a palette or a non-linear modality table; None where there is none.
         thickness: millimetres from slice to slice, for a lone slice; None where the file does not say.
+        is_enhanced: describes its frames in functional groups, one by one.
         frames: in the order of the file.
         offset: where the value of the pixel data begins in what `open_content` gives.
     """
@@ -86,7 +87,8 @@ class ImageFile:
     lookup: Dataset | None
     thickness: float | None
     offset: int
-    frames: tuple[Frame, ...] = field(default=())
+    is_enhanced: bool = False
+    frames: tuple[Frame, ...] = ()
 
     @property
     def photometric(self) -> str:
@@ -115,18 +117,20 @@ class ImageFile:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence pydicom, whose warnings repeat values of the file, names of patients among them."""
-    logger, mode = logging.getLogger("pydicom"), config.settings.reading_validation_mode
-    level = logger.level
+    """Silence pydicom and highdicom, whose warnings repeat values of the file, names of patients among them."""
+    mode = config.settings.reading_validation_mode
+    levels = {name: logging.getLogger(name).level for name in ("pydicom", "highdicom")}
     config.settings.reading_validation_mode = config.IGNORE
-    logger.setLevel(logging.CRITICAL + 1)
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         config.settings.reading_validation_mode = mode
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def damaged(path: Path, reason: str) -> UserError:
