@@ -1,14 +1,16 @@
 """Opening PNG, JPEG, TIFF and BMP files: upright pixels in rows, with one meaning whatever the file stores.
 
 Arrays are (C, H, W), uint8 or uint16 over the full range of the type: grey, grey and alpha, RGB, or RGB and alpha.
-PNG, TIFF and BMP are read through GDAL, a few rows at a time. JPEG is decoded whole through Pillow, as GDAL's decoder
-spreads reduced colour otherwise than other programs do; so are, through either, files that are to be turned.
+PNG, TIFF, BMP and grey JPEG are read through GDAL, a few rows at a time. JPEG in colour is decoded whole through
+Pillow, which has no decoder for rows: GDAL's gives other colours than other programs do, by up to 14 of 255 where the
+file has reduced colour resolution. Files that are to be turned are decoded whole too.
 """
 
 from __future__ import annotations
 
 import base64
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +20,12 @@ import numpy as np
 import rasterio
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from ...core.errors import UserError
+from .channels import CHANNELS, conversion, names_of
+from .declared import too_large, too_large_jpeg
+from .geotiff_layout import EXTRA_SAMPLES, ORIENTATION, read_layout, read_tags
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +38,9 @@ BEGINNINGS = {
     b"MM\x00+": "GTiff",
     b"BM": "BMP",
 }
-CHANNELS = {("gray",): 1, ("gray", "alpha"): 2, ("red", "green", "blue"): 3, ("red", "green", "blue", "alpha"): 4}
 BAND = 64  # rows decoded at a time where all are needed
-ORIENTATION, EXTRA_SAMPLES = 274, 338  # TIFF and EXIF tags
 PREMULTIPLIED = 1
-
-Convert = Callable[[np.ndarray], np.ndarray]
+LISTED_PAGES = 6
 
 
 @dataclass
@@ -68,19 +69,30 @@ class Picture:
         return image
 
 
-def open_picture(path: Path) -> Picture:
+def open_picture(path: Path, page: int | None = None) -> Picture:
     """Open an image file.
 
     Palettes become RGB, or grey where they are a ramp of greys; fewer than 8 bits become 8; a transparent colour
-    becomes alpha; premultiplied alpha is divided out; EXIF and TIFF orientation is applied.
+    becomes alpha; premultiplied alpha is divided out; EXIF and TIFF orientation is applied. Three bands that a TIFF
+    does not name are RGB.
+
+    Args:
+        path: the file.
+        page: which page of a TIFF, from 1; None for the only one.
 
     Raises:
-        UserError: there is no such file, it is damaged, or it holds what an image here cannot be (CMYK, several
-            pages, floating point, a side of one pixel).
+        UserError: there is no such file or page, it is damaged or declares more pixels than it can hold, or it holds
+            what an image here cannot be (CMYK, several pages of which none is chosen, floating point, a side of one
+            pixel).
     """
     kind = _kind(path)
     try:
-        picture, orientation = _open_jpeg(path) if kind == "JPEG" else _open_gdal(path, kind)
+        if reason := too_large(path, kind):
+            raise _damaged(path, reason)
+        if page not in (None, 1) and kind != "GTiff":
+            raise _no_page(path, page, 1)
+        with gdal():
+            picture, orientation = _open_jpeg(path) if kind == "JPEG" else _open_gdal(path, kind, page)
         if min(picture.shape[1:]) < 2:
             raise UserError(f"{path}: {_size(picture)} pixels are too few; an image needs at least 2 x 2.")
         return picture if orientation == 1 else _turned(picture, orientation)
@@ -97,6 +109,7 @@ def gdal(**options: str) -> rasterio.Env:
         GDAL_PAM_ENABLED="NO",
         # Reading a whole PNG at once takes another decoder, which gives noise and no error for a file cut short.
         GDAL_PNG_WHOLE_IMAGE_OPTIM="NO",
+        GDAL_ERROR_ON_LIBJPEG_WARNING="YES",  # else what cannot be decoded is grey
         **{"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", **options},
     )
 
@@ -117,9 +130,14 @@ def _kind(path: Path) -> str:
     return kind
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error.__cause__ or error).replace(f"{path.name}, ", "").split())
+def _damaged(path: Path, error: Exception | str) -> UserError:
+    cause = error if isinstance(error, str) else str(error.__cause__ or error)
+    reason = " ".join(cause.replace(f"{path.name}, ", "").split())
     return UserError(f"{path}: the file is damaged or was cut short ({reason}); get or write it again.")
+
+
+def _no_page(path: Path, page: int, count: int) -> UserError:
+    return UserError(f"{path}: there is no page {page}; it has {count}, give --page 1{f'..{count}' * (count > 1)}.")
 
 
 def _size(picture: Picture) -> str:
@@ -131,110 +149,90 @@ def _open_jpeg(path: Path) -> tuple[Picture, int]:
     with JpegImageFile(path) as image:
         if image.mode not in ("L", "RGB"):
             raise UserError(f"{path}: is {image.mode}; only grey and RGB are supported. Convert it to RGB first.")
+        if reason := too_large_jpeg(image.width, image.height, path.stat().st_size):
+            raise _damaged(path, reason)
+        profile = image.info.get("icc_profile")
+        orientation = _exif_orientation(path, image.info.get("exif", b""))
+        if image.mode == "L":
+            return _read_by_rows(path, _open(path, "JPEG"), profile), orientation
         image.load()
         pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
         for top in range(0, image.height, BAND):  # at once would need three times the memory
             band = image.crop((0, top, image.width, min(top + BAND, image.height)))
             pixels[top : top + BAND] = np.asarray(band).reshape(-1, *pixels.shape[1:])
-        picture = _in_memory(pixels.transpose(2, 0, 1), image.info.get("icc_profile"))
-        return picture, _exif_orientation(path, image.info.get("exif", b""))
+        return _in_memory(pixels.transpose(2, 0, 1), profile), orientation
 
 
-def _open_gdal(path: Path, kind: str) -> tuple[Picture, int]:
-    with gdal(), warnings.catch_warnings():
+def _open_gdal(path: Path, kind: str, page: int | None) -> tuple[Picture, int]:
+    dataset = _open(path, kind)
+    directory = 1
+    if kind == "GTiff":
+        dataset, directory = _page(path, dataset, page)
+        read_layout(path, directory)
+    _refuse_unsupported(path, dataset)
+    extra_samples, orientation = (), 1
+    if kind == "GTiff":
+        tags = read_tags(path, directory)  # GDAL tells neither of these
+        extra_samples, orientation = tags.get(EXTRA_SAMPLES, ()), _valid(int(tags.get(ORIENTATION, [1])[0]))
+    elif kind == "PNG":
+        orientation = _exif_orientation(path, _png_exif(path))
+    profile = base64.b64decode(dataset.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE", "")) or None
+    return _read_by_rows(path, dataset, profile, PREMULTIPLIED in extra_samples), orientation
+
+
+def _open(name: Path | str, driver: str) -> rasterio.DatasetReader:
+    """Open a file, or what GDAL calls a part of it, without the warning that it is no map."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        dataset = rasterio.open(path, driver=kind)
-        _refuse_unsupported(path, dataset)
-        extra_samples, orientation = (), 1
-        if kind == "GTiff":
-            extra_samples, orientation = _tiff_tags(path)
-        elif kind == "PNG":
-            orientation = _exif_orientation(path, _png_exif(path))
-        profile = base64.b64decode(dataset.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE", "")) or None
-        channels, dtype, convert = _conversion(dataset, profile, PREMULTIPLIED in extra_samples)
+        return rasterio.open(name, driver=driver)
+
+
+def _page(path: Path, dataset: rasterio.DatasetReader, page: int | None) -> tuple[rasterio.DatasetReader, int]:
+    """Return a page of a TIFF, and the number of its directory; smaller copies and masks are no pages."""
+    parts = dataset.subdatasets  # "GTIFF_DIR:<directory>:<path>"; none where there is one page
+    count = max(len(parts), 1)
+    if page is not None and not 1 <= page <= count:
+        raise _no_page(path, page, count)
+    if count == 1:
+        return dataset, 1
+    if page is None:
+        names = dataset.tags(ns="SUBDATASETS")
+        sizes = [re.findall(r"(\d+)P x (\d+)L", names.get(f"SUBDATASET_{n + 1}_DESC", "")) for n in range(count)]
+        listed = ", ".join(f"{n}: {' x '.join(*size)}" for n, size in enumerate(sizes[:LISTED_PAGES], 1) if size)
+        more = ", ..." if count > LISTED_PAGES else ""
+        raise UserError(f"{path}: has {count} pages ({listed}{more}); choose one with --page 1..{count}.")
+    part = parts[page - 1]
+    return _open(part, "GTiff"), int(part.split(":")[1])
+
+
+def _read_by_rows(
+    path: Path, dataset: rasterio.DatasetReader, profile: bytes | None, premultiplied: bool = False
+) -> Picture:
+    channels, dtype, convert = conversion(dataset, profile, premultiplied)
 
     def rows(start: int, stop: int) -> np.ndarray:
         try:
             with gdal():
                 return convert(dataset.read(window=((start, stop), (0, dataset.width))))
-        except RasterioError as error:
+        except Exception as error:  # as in `open_picture`
             raise _damaged(path, error) from None
 
-    return Picture((channels, dataset.height, dataset.width), dtype, profile, rows, dataset.close), orientation
+    return Picture((channels, dataset.height, dataset.width), dtype, profile, rows, dataset.close)
 
 
 def _refuse_unsupported(path: Path, dataset: rasterio.DatasetReader) -> None:
-    if dataset.subdatasets:
-        raise UserError(f"{path}: has {len(dataset.subdatasets)} pages; save each page as a file of its own.")
     space = dataset.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE", "YCbCr")
     if space != "YCbCr":
         raise UserError(f"{path}: is {space}; only grey and RGB are supported. Convert it to RGB first.")
     if dataset.dtypes[0] not in ("uint8", "uint16"):
         raise UserError(f"{path}: holds {dataset.dtypes[0]} values; save it with 8 or 16 bits per channel.")
-    channels = tuple(each.name for each in dataset.colorinterp)
+    channels = names_of(dataset)
     if channels not in CHANNELS and channels != ("palette",):
         raise UserError(
             f"{path}: has the channels {', '.join(channels)}; only grey and RGB, with or without alpha, are supported."
         )
     if dataset.crs:
         logger.warning("%s: is a map; what is written has its pixels, but not its coordinates.", path)
-
-
-def _conversion(
-    dataset: rasterio.DatasetReader, profile: bytes | None, premultiplied: bool
-) -> tuple[int, np.dtype, Convert]:
-    """Return the channels and dtype to which the file's samples are converted, and the function that does it."""
-    dtype = np.dtype(dataset.dtypes[0])
-    if dataset.colorinterp[0].name == "palette":
-        table = _palette(dataset.colormap(1), profile)
-        return len(table), table.dtype, lambda samples: table[:, samples[0]]
-    channels = CHANNELS[tuple(each.name for each in dataset.colorinterp)]
-    bits = int(dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8 * dtype.itemsize))
-    if (key := _transparent_colour(dataset)) is not None:
-        return channels + 1, dtype, lambda samples: _with_alpha(samples, key, bits)
-    if premultiplied:
-        return channels, dtype, _divided_by_alpha
-    return channels, dtype, lambda samples: _full_range(samples, bits)
-
-
-def _palette(colours: dict[int, tuple[int, int, int, int]], profile: bytes | None) -> np.ndarray:
-    """Return the look-up table (C, entries): grey where all colours are, RGB otherwise, alpha where any is clear."""
-    table = np.zeros((4, max(colours) + 1), np.uint8)
-    for index, colour in colours.items():
-        table[:, index] = colour
-    opaque = (table[3] == 255).all()
-    grey = (table[0] == table[1]).all() and (table[0] == table[2]).all()
-    if grey and (profile is None or profile[16:20] == b"GRAY"):  # a profile for RGB fits no grey image
-        return table[:1] if opaque else table[[0, 3]]
-    return table[:3] if opaque else table
-
-
-def _transparent_colour(dataset: rasterio.DatasetReader) -> np.ndarray | None:
-    """Return the one transparent colour that a PNG may name, (C, 1, 1)."""
-    if dataset.driver != "PNG" or dataset.nodata is None:
-        return None
-    values = dataset.tags().get("NODATA_VALUES", str(dataset.nodata)).split()
-    return np.array(values, dtype=float).reshape(-1, 1, 1)
-
-
-def _full_range(samples: np.ndarray, bits: int) -> np.ndarray:
-    """Stretch samples of fewer bits than their type has."""
-    highest = np.iinfo(samples.dtype).max
-    if 2**bits - 1 == highest:
-        return samples
-    return (samples.astype(np.float64) * (highest / (2**bits - 1))).round().astype(samples.dtype)
-
-
-def _with_alpha(samples: np.ndarray, key: np.ndarray, bits: int) -> np.ndarray:
-    """Append alpha: clear where the samples are the transparent colour."""
-    alpha = np.where((samples == key).all(axis=0), 0, np.iinfo(samples.dtype).max)
-    return np.concatenate([_full_range(samples, bits), alpha.astype(samples.dtype)[None]])
-
-
-def _divided_by_alpha(samples: np.ndarray) -> np.ndarray:
-    highest = np.iinfo(samples.dtype).max
-    straight = samples[:-1] * (highest / np.maximum(samples[-1:], 1.0))
-    return np.concatenate([straight.round().clip(0, highest).astype(samples.dtype), samples[-1:]])
 
 
 def _in_memory(image: np.ndarray, profile: bytes | None) -> Picture:
@@ -252,20 +250,6 @@ def _turned(picture: Picture, orientation: int) -> Picture:
     if orientation in (3, 4, 7, 8):
         image = image[:, ::-1]
     return _in_memory(np.ascontiguousarray(image), picture.icc_profile)
-
-
-def _tiff_tags(path: Path) -> tuple[tuple[int, ...], int]:
-    """Return what the extra samples of a TIFF are, and its orientation; GDAL tells neither."""
-    with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about other tags
-        header = file.read(8)
-        if b"+" in header[2:4]:  # BigTIFF
-            header += file.read(8)
-        tags = ImageFileDirectory_v2(header)
-        file.seek(tags.next)
-        tags.load(file)
-    extra = tags.get(EXTRA_SAMPLES, ())
-    return extra if isinstance(extra, tuple) else (extra,), _valid(tags.get(ORIENTATION, 1))
 
 
 def _png_exif(path: Path) -> bytes:

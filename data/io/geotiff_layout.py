@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,9 +22,11 @@ from ...core.errors import UserError
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 STRIP_OFFSETS, CHANNELS, STRIP_ROWS, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
+ORIENTATION, EXTRA_SAMPLES = 274, 338
 TAGS = {
     *(SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, CHANNELS, STRIP_ROWS, STRIP_BYTES, PLANAR),
     *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES),
+    *(ORIENTATION, EXTRA_SAMPLES),
 }
 WHOLE_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # of TIFF's field types
 MASK, SEPARATE, YCBCR, UNCOMPRESSED = 4, 2, 6, 1
@@ -75,25 +79,44 @@ class Layout:
         return tuple(slice(part.start // size, -(-part.stop // size)) for part, size in parts)
 
 
-def read_layout(path: Path) -> Layout:
-    """Read the layout of a file's first page, and check it and the masks that belong to it.
+def read_layout(path: Path, directory: int = 1) -> Layout:
+    """Read the layout of a page, and check it and the masks that belong to it.
+
+    Args:
+        path: the file.
+        directory: which of the file's directories, from 1; overviews and masks have directories of their own.
 
     Raises:
         UserError: the file is no TIFF, was cut short, or declares what it cannot hold.
     """
+    with _telling(path), path.open("rb") as file:
+        size = path.stat().st_size
+        pages = islice(_pages(file, size), directory - 1, None)
+        main = _checked(next(pages), size)
+        for page in pages:
+            if page.get(SUBFILE, [0])[0] == MASK:
+                _checked(page, size)
+    return main
+
+
+def read_tags(path: Path, directory: int = 1) -> dict[int, np.ndarray]:
+    """Return the values of those tags in `TAGS` that a directory of the file, from 1, has.
+
+    Raises:
+        UserError: the file is no TIFF or was cut short.
+    """
+    with _telling(path), path.open("rb") as file:
+        return next(islice(_pages(file, path.stat().st_size), directory - 1, None))
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            pages = _pages(file, size)
-            main = _checked(next(pages), size)
-            for page in pages:
-                if page.get(SUBFILE, [0])[0] == MASK:
-                    _checked(page, size)
+        yield
     except (struct.error, KeyError, IndexError, StopIteration) as error:
         raise _damaged(path, f"its directory makes no sense: {error!r}") from None
     except _DamageError as error:
         raise _damaged(path, str(error)) from None
-    return main
 
 
 class _DamageError(Exception):

@@ -52,7 +52,6 @@ def _dicom(folder: Path) -> list[Path]:
         "SC_rgb_small_odd",
         "examples_palette",
         "image_dfl",
-        "liver_1frame",
     )
     return [home / f"{name}.dcm" for name in wanted]
 

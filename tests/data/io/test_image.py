@@ -1,4 +1,5 @@
 import errno
+import tracemalloc
 import warnings
 
 import cv2
@@ -15,6 +16,7 @@ from foveal.data.io import decode
 from foveal.data.io.image import ImageSink, ImageSource, read_image, write_image
 from foveal.tests.fixtures.images import BAD, HEIGHT, LOSSLESS, PROFILE, WIDTH, pixels
 from foveal.tests.fixtures.programs import ToyProgram, identity, nearest
+from foveal.tests.fuzz.mutate import with_checksums
 
 
 def first(image):
@@ -295,3 +297,133 @@ def test_tall_images_are_read_in_bands(tmp_path):
     image = pixels(3, height=2 * decode.BAND + 7, width=5)
     Image.fromarray(image).save(tmp_path / "tall.png")
     assert np.array_equal(read_image(tmp_path / "tall.png"), first(image))
+
+
+def test_bands_without_a_colour_are_rgb(tmp_path):
+    image = pixels(3)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack", planarconfig="contig")
+    assert np.array_equal(read_image(tmp_path / "a.tif"), first(image))
+
+
+def pages(tmp_path, count=3):
+    images = [pixels(3, height=20 + page, width=30) + page for page in range(count)]
+    with tifffile.TiffWriter(path := tmp_path / "pages.tif") as file:
+        for image in images:
+            file.write(image, photometric="rgb")
+    return path, images
+
+
+def test_a_page_is_chosen(tmp_path):
+    path, images = pages(tmp_path)
+    for page, image in enumerate(images, start=1):
+        assert np.array_equal(decode.open_picture(path, page).whole(), first(image))
+    with pytest.raises(
+        UserError, match=r"pages\.tif: has 3 pages \(1: 30 x 20, 2: 30 x 21, 3: 30 x 22\); .*--page 1\.\.3"
+    ):
+        decode.open_picture(path)
+    for page in (0, 4):
+        with pytest.raises(UserError, match=rf"there is no page {page}; it has 3, give --page 1\.\.3"):
+            decode.open_picture(path, page)
+
+
+def test_each_page_has_its_own_orientation(tmp_path):
+    image = pixels(3)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(image, photometric="rgb")
+        file.write(image, photometric="rgb", extratags=[(274, "H", 1, 3, True)])
+    assert np.array_equal(decode.open_picture(tmp_path / "a.tif", 1).whole(), first(image))
+    assert np.array_equal(decode.open_picture(tmp_path / "a.tif", 2).whole(), first(image)[:, ::-1, ::-1])
+
+
+def test_smaller_copies_are_no_pages(tmp_path):
+    image = pixels(3, height=64, width=64)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(image, photometric="rgb")
+        file.write(image[::2, ::2], photometric="rgb", subfiletype=1)
+    assert np.array_equal(read_image(tmp_path / "a.tif"), first(image))
+
+
+def test_what_has_one_page_has_no_second(tmp_path):
+    for name in ("png rgb", "tiff rgb"):
+        path, image = LOSSLESS[name](tmp_path)
+        assert np.array_equal(decode.open_picture(path, 1).whole(), first(image))
+        with pytest.raises(UserError, match="there is no page 2; it has 1"):
+            decode.open_picture(path, 2)
+
+
+def declared(path, places, value, size=4, order="little"):
+    """Overwrite numbers in a header."""
+    data = bytearray(path.read_bytes())
+    for at in places:
+        data[at : at + size] = value.to_bytes(size, order)
+    path.write_bytes(with_checksums(data) if path.suffix == ".png" else data)
+    return path
+
+
+def tiff_tag(path, *tags):
+    """Return where the values of tags stand in a little-endian TIFF."""
+    with tifffile.TiffFile(path) as file:
+        return [file.pages[0].tags[tag].offset + 8 for tag in tags]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpg", ".tif", "deflate.tif"])
+def test_huge_declared_sizes_are_refused_before_anything_is_made(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels(3), photometric="rgb", compression="zlib" if "deflate" in path.name else None)
+        declared(path, tiff_tag(path, 256, 257, 278), 60_000)
+    else:
+        Image.fromarray(pixels(3)).save(path)
+    if suffix == ".png":
+        declared(path, (16, 20), 60_000, order="big")
+    elif suffix == ".bmp":
+        declared(path, (18, 22), 60_000)
+    elif suffix == ".jpg":
+        frame = path.read_bytes().index(b"\xff\xc0")
+        declared(path, (frame + 5, frame + 7), 60_000, size=2, order="big")
+    tracemalloc.start()
+    with pytest.raises(UserError, match=rf"{path.name}: the file is damaged .*; get or write it again") as error:
+        read_image(path)
+    assert "\n" not in str(error.value)
+    assert tracemalloc.get_traced_memory()[1] < 10e6  # 10.8 GB are declared
+    tracemalloc.stop()
+
+
+def test_large_but_simple_images_are_read(tmp_path):
+    image = Image.new("L", (4000, 3000))
+    for suffix, options in {
+        ".png": {},
+        ".jpg": {"optimize": True},
+        ".tif": {"compression": "tiff_lzw"},
+        ".bmp": {},
+    }.items():
+        image.save(tmp_path / f"black{suffix}", **options)
+        assert not read_image(tmp_path / f"black{suffix}").any()
+
+
+def test_blocks_beyond_the_end_of_a_tiff_are_told(tmp_path):
+    tifffile.imwrite(path := tmp_path / "a.tif", pixels(3), photometric="rgb")
+    declared(path, tiff_tag(path, 273), 10**6)
+    with pytest.raises(UserError, match=r"a\.tif: the file is damaged .*beyond its end"):
+        read_image(path)
+
+
+def test_a_colour_that_the_palette_lacks_is_damage(tmp_path):
+    Image.fromarray(pixels(3)).quantize(16).save(path := tmp_path / "a.bmp")
+    start = int.from_bytes(path.read_bytes()[10:14], "little")
+    declared(path, [start + 4], 200, size=1)
+    with pytest.raises(UserError, match=r"a\.bmp: the file is damaged .*colour 200 of a palette of 16"):
+        read_image(path)
+
+
+def test_grey_jpeg_is_decoded_by_rows_and_damage_in_it_is_told(tmp_path):
+    image = pixels(1, height=300, width=200)
+    Image.fromarray(image).save(path := tmp_path / "a.jpg", quality=95)
+    picture = decode.open_picture(path)
+    expected = np.asarray(Image.open(path))
+    assert np.array_equal(picture.rows(100, 110)[0], expected[100:110])
+    data = bytearray(path.read_bytes())
+    data[-300:-200] = 50 * b"\xff\x00"  # no code consists of ones alone
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.jpg: the file is damaged"):
+        read_image(path)
