@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,7 @@ from ...core.atomic import written_beside
 from ...core.errors import UserError
 
 ENVI_TYPE = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13}  # codes of the header GDAL reads
+NOTHING = np.zeros(0)  # stands for no carry, so that one that is missing shows as damage
 
 
 class Spool:
@@ -49,7 +51,7 @@ class Spool:
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT)
         try:
             self._lock(output)
-        except UserError:
+        except BaseException:
             self.close()
             raise
         try:
@@ -85,6 +87,8 @@ class Spool:
             view = memoryview(part).cast("B")
             while view:
                 got = os.preadv(self.file, [view], offset)
+                if not got:
+                    raise OSError(errno.EIO, "the file became shorter while it was in use", str(self.path))
                 view, offset = view[got:], offset + got
         return np.moveaxis(data, -1, 0)
 
@@ -97,8 +101,7 @@ class Spool:
         self.rows_done, self.carry = rows, carry
         if self.fingerprint:
             with written_beside(self.state) as part:
-                kept = {} if carry is None else {"carry": carry}
-                np.savez(part, rows=rows, fingerprint=self.fingerprint, **kept)
+                np.savez(part, rows=rows, work=self._work(), carry=NOTHING if carry is None else carry)
 
     @contextmanager
     def raster(self) -> Iterator[Path]:
@@ -125,10 +128,12 @@ class Spool:
             self.file = -1
 
     def delete(self) -> None:
-        """Remove what stands beside the output."""
-        self.path.unlink(missing_ok=True)
+        """Remove what stands beside the output, unless it was closed: then it may be another run's by now."""
+        if self.file < 0:
+            return
         self.state.unlink(missing_ok=True)
-        self.close()  # last, as it ends the lock
+        self.path.unlink(missing_ok=True)  # after the state, which belongs to whoever holds this file's lock
+        self.close()
 
     def _lock(self, output: Path) -> None:
         try:
@@ -145,11 +150,15 @@ class Spool:
             return 0, None
         try:
             with np.load(self.state, allow_pickle=False) as state:
-                if str(state["fingerprint"]) != self.fingerprint:
-                    return 0, None
-                return int(state["rows"]), state.get("carry")
-        except (OSError, ValueError, KeyError):
-            return 0, None  # damaged: the work is done again
+                rows, carry = int(state["rows"]), state["carry"]
+                is_same = str(state["work"]) == self._work() and 0 <= rows <= self.shape[1]
+        except Exception:  # whatever numpy and zipfile find in a damaged file: the work is done again
+            return 0, None
+        return (rows, carry if carry.size else None) if is_same else (0, None)
+
+    def _work(self) -> str:
+        """Return what must be the same for samples to be gone on from."""
+        return f"{self.fingerprint} {self.shape} {self.dtype.str}"
 
     def _bytes(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
