@@ -96,10 +96,15 @@ class SlideSource:
         )
         return not self.tissue_overview[rows, columns].any()
 
-    def tissue(self, window: Window) -> np.ndarray:
-        """Return where tissue is in a window, bool (h, w)."""
+    def tissue(self, window: Window, scale: int = 1) -> np.ndarray:
+        """Return where tissue is in a window, bool (h, w).
+
+        Args:
+            window: counted in pixels of which `scale` take the place of one that is read, along each axis.
+            scale: see there.
+        """
         rows, columns = (
-            ((np.arange(part.start, part.stop) + 0.5) * (size / length)).astype(np.int64)
+            ((np.arange(part.start, part.stop) + 0.5) * (size / length / scale)).astype(np.int64)
             for part, size, length in zip(window, self.tissue_overview.shape, self.shape[1:], strict=True)
         )
         return self.tissue_overview[np.ix_(rows, columns)]

@@ -1,7 +1,7 @@
 """What a program found on a slide: a pyramid of values (.tif), outlines (.geojson) or a picture (.png).
 
-Where there is no tissue nothing is computed: the samples are 0 there, no outline is drawn, and the picture shows the
-slide alone. Arrays are (C, H, W).
+Where there is no tissue all samples are 0 (white in a picture made of a slide), whether or not the tile around them was
+computed; no outline is drawn there, and the preview shows the slide alone. Arrays are (C, H, W).
 """
 
 from __future__ import annotations
@@ -69,14 +69,21 @@ class SlideSink(SpooledSink):
         """Make an output for this slide."""
         return cls(path, source, card, fingerprint)
 
+    def aside(self, window: tuple[slice, ...]) -> np.ndarray:
+        """Return where tissue is in a window of the output, bool (h, w)."""
+        return self.source.tissue(window, self.card.scale)
+
     def converted(
         self, values: np.ndarray | None, aside: np.ndarray | None, window: tuple[slice, ...]
     ) -> np.ndarray | None:
         """Return the samples of a window, (C, h, w)."""
-        if values is None or self.kind in ("labels", "values"):
-            return values
-        low, high = (0.0, 1.0) if self.kind == "probabilities" else self.card.value_range
-        return ((values - low) * np.float32(255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+        if values is None:
+            extent = [part.stop - part.start for part in window]
+            return np.full((len(self.channels), *extent), 255, np.uint8) if self.kind == "picture" else None
+        if self.kind in ("probabilities", "picture"):
+            low, high = (0.0, 1.0) if self.kind == "probabilities" else self.card.value_range
+            values = ((values - low) * np.float32(255 / (high - low))).clip(0, 255).round().astype(np.uint8)
+        return np.where(aside, values, 255 if self.kind == "picture" else 0)
 
     def reduced(self, factor: int) -> np.ndarray:
         """Return what is written with one sample for `factor` x `factor`: the mean, or the commonest label.
@@ -139,11 +146,12 @@ class HeatmapSink(SlideSink):
             "labels": "labels" + "".join(f"; {each.value} {each.name}" for each in self.classes),
             "probabilities": "probabilities, sample / 255",
         }.get(self.kind, self.kind)
+        nothing = "" if self.kind == "picture" else "; 0 where there is no tissue"
         file.update_tags(
             TIFFTAG_XRESOLUTION=f"{per_centimetre:.6f}",
             TIFFTAG_YRESOLUTION=f"{per_centimetre:.6f}",
             TIFFTAG_RESOLUTIONUNIT="3",
-            TIFFTAG_IMAGEDESCRIPTION=f"{self.card.name}: {meaning}; 0 where there is no tissue",
+            TIFFTAG_IMAGEDESCRIPTION=f"{self.card.name}: {meaning}{nothing}",
         )
         file.descriptions = self.channels
         if self.kind == "probabilities":
