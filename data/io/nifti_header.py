@@ -93,7 +93,7 @@ def data_offset(header: Nifti1Header, path: Path) -> int:
     offset = float(header["vox_offset"])
     lowest = header.single_vox_offset if header.is_single else 0
     if not lowest <= offset < 2**62 or offset != int(offset):
-        raise damaged(path, f"vox_offset is {offset:g}")
+        raise damaged(path, f"vox_offset is {offset!r}")
     return int(offset)
 
 
