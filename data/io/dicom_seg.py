@@ -28,6 +28,11 @@ from .sink import SpooledSink
 
 STAND_IN = (1, 8)  # pixels of a frame by which highdicom describes those that are written after it
 HIGHEST = 255  # stored sample of the probability 1
+STATED = (
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames", "FrameOfReferenceUID",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+)  # fmt: skip
+"""What `_add_place` says, each time in the same way."""
 LONGEST_NAME = 64  # characters that the standard allows
 
 
@@ -172,7 +177,7 @@ class DicomSegSink(SpooledSink):
         first, *others = references
         several = any(file.is_enhanced for file in self.source.files)
         place = self._place() if "FrameOfReferenceUID" in first else {}
-        frames = np.broadcast_to(present[:, None, None], (self.planes, *STAND_IN, present.shape[1]))
+        frames = np.tile(present[:, None, None], (1, *STAND_IN, 1))
         date, time = date_and_time(first)
         dataset = Segmentation(
             source_images=[first] if several else references,
@@ -277,8 +282,7 @@ def _description(number: int, segment: _Segment, card: Card) -> SegmentDescripti
 def _references(source: DicomSource, has_source_grid: bool) -> list[Dataset]:
     """Return a header for each source file, with frames of the stand-in's size, or another where the grids differ."""
     header = sanitised(source.header())
-    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ImagePositionPatient",
-                 "ImageOrientationPatient", "FrameOfReferenceUID", "NumberOfFrames"):  # fmt: skip
+    for name in STATED:
         if name in header:
             delattr(header, name)
     references = []
