@@ -1,68 +1,252 @@
-"""Looking at data before a long run: which files cannot be used, and what the others have in common."""
+"""Looking at data before a long run: what a folder holds, what cannot be used, and whether labels fit their images."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from ..core.atomic import written_beside
 from ..core.errors import UserError
-from .io.image import read_image
+from ..core.inference.streams import Source
+from .fingerprint import Facts, fingerprint, open_item
+from .geometry import SlideGeometry
+from .inventory import Item, pair, take_inventory
+from .io.formats import KINDS, Kind
+
+Progress = Callable[[int, int], None]
+"""Called with (checked files, all files)."""
 
 
 @dataclass
-class ImageReport:
-    """What a folder of images holds.
+class Finding:
+    """What is known of one file.
 
     Attributes:
-        problems: why each unusable file is so, one line each.
-        kinds: images by (channels, bits).
-        widths: width of every usable image, pixels.
-        heights: height of every usable image, pixels.
-        digest: SHA-256 over the names and pixels of the usable images.
+        item: the file.
+        facts: what it holds; None where it cannot be read.
+        label: its labels.
+        label_facts: what they hold.
+        errors: why the file cannot be used.
+        warnings: what should be looked at.
     """
 
-    problems: list[str] = field(default_factory=list)
-    kinds: Counter[tuple[int, int]] = field(default_factory=Counter)
-    widths: list[int] = field(default_factory=list)
-    heights: list[int] = field(default_factory=list)
+    item: Item
+    facts: Facts | None = None
+    label: Item | None = None
+    label_facts: Facts | None = None
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What a folder holds.
+
+    Attributes:
+        input: the folder.
+        labels: the folder of labels.
+        findings: of every file.
+        stray_labels: labels that belong to no file.
+        ignored: files of other kinds.
+        digest: SHA-256 over the names and samples of the usable files and their labels.
+    """
+
+    input: Path
+    labels: Path | None
+    findings: list[Finding]
+    stray_labels: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
     digest: str = ""
 
-    def lines(self) -> list[str]:
-        """Return the report as lines of text."""
-        usable = len(self.widths)
-        lines = [f"{usable} usable images, {len(self.problems)} problems"]
-        if usable:
-            smallest = f"{min(self.widths)}x{min(self.heights)}"
-            lines.append(f"sides: at least {smallest}, at most {max(self.widths)}x{max(self.heights)} pixels")
-            lines += [f"{count} with {_kind(*kind)}" for kind, count in sorted(self.kinds.items())]
-            lines.append(f"fingerprint: {self.digest[:16]}")
-        return lines + [f"problem: {problem}" for problem in self.problems]
+    @property
+    def usable(self) -> list[Finding]:
+        """The files that can be used."""
+        return [each for each in self.findings if not each.errors]
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether every file can be used and every label belongs to one."""
+        return len(self.usable) == len(self.findings) and not self.stray_labels
+
+    @property
+    def classes(self) -> Counter[int]:
+        """Samples of each label value, over all usable files."""
+        return sum((each.label_facts.classes for each in self.usable if each.label_facts), Counter())
+
+    def written(self) -> dict[str, Any]:
+        """Return the report as values for JSON."""
+        samples = self.classes.total()
+        return {
+            "input": str(self.input),
+            "labels": str(self.labels) if self.labels else None,
+            "files": len(self.findings),
+            "usable": len(self.usable),
+            "fingerprint": self.digest,
+            "classes": {
+                str(value): {"samples": count, "share": count / samples}
+                for value, count in sorted(self.classes.items())
+            },
+            "labels_without_image": self.stray_labels,
+            "ignored": self.ignored,
+            "items": [_written(each) for each in self.findings],
+        }
 
 
-def check_images(files: Sequence[Path]) -> ImageReport:
-    """Decode every file and report.
+def check_folder(
+    input: Path,
+    labels: Path | None = None,
+    kinds: tuple[Kind, ...] = KINDS,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Read every file of a folder, and the labels that belong to it, and report.
 
     Args:
-        files: image files.
+        input: a folder, with those in it, or a file.
+        labels: the same for the labels, which have the names of the images.
+        kinds: the formats to look for.
+        options: of the sources, each used by the formats that have it.
+        progress: told after each file.
+
+    Raises:
+        UserError: a folder is missing or holds nothing of these formats.
     """
-    report, digest = ImageReport(), hashlib.sha256()
-    for path in files:
-        try:
-            image = read_image(path)
-        except UserError as error:
-            report.problems.append(str(error))
-            continue
-        channels, height, width = image.shape
-        report.kinds[channels, 8 * image.dtype.itemsize] += 1
-        report.heights.append(height)
-        report.widths.append(width)
-        digest.update(path.name.encode() + image.tobytes())
-    report.digest = digest.hexdigest()
+    inventory = take_inventory(input, kinds)
+    wanted: list[Item | None] = [None] * len(inventory.items)
+    stray: list[Item] = []
+    if labels is not None:
+        wanted, stray = pair(inventory.items, take_inventory(labels).items)
+    findings = []
+    for item, label in zip(inventory.items, wanted, strict=True):
+        findings.append(_checked(item, label, labels is not None, kinds, options or {}))
+        if progress:
+            progress(len(findings), len(inventory.items))
+    _tell_duplicates(findings)
+    report = Report(input, labels, findings, [each.name for each in stray], inventory.ignored)
+    known = sorted((each.item.name, *_digests(each)) for each in report.usable)
+    report.digest = fingerprint_of(known)
     return report
 
 
-def _kind(channels: int, bits: int) -> str:
-    return f"{'grey' if channels == 1 else 'RGB'}, {bits} bits"
+def write_report(report: Report, path: Path) -> None:
+    """Write a report as JSON.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with written_beside(path) as part:
+        part.write_text(json.dumps(report.written(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def fingerprint_of(known: list[tuple[str, ...]]) -> str:
+    """Return the SHA-256 of the names and digests of files."""
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+def _checked(
+    item: Item, label: Item | None, needs_label: bool, kinds: tuple[Kind, ...], options: Mapping[str, Any]
+) -> Finding:
+    finding = Finding(item, label=label)
+    try:
+        kind, source = open_item(item, kinds, options)
+        with source:
+            finding.facts = fingerprint(kind, source)
+            if label:
+                _check_label(finding, source)
+    except (UserError, OSError) as error:
+        finding.errors.append(_reason(error, item.path))
+    if needs_label and not label:
+        finding.errors.append("has no labels of its name")
+    if finding.facts:
+        _warn(finding, finding.facts)
+    return finding
+
+
+def _check_label(finding: Finding, source: Source) -> None:
+    """Read the labels and hold their geometry against that of their file."""
+    label = finding.label
+    try:
+        kind, labels = open_item(label)
+        with labels:
+            finding.label_facts = fingerprint(kind, labels, as_labels=True)
+            difference = _difference(source, labels)
+    except (UserError, OSError) as error:
+        finding.errors.append(f"labels: {_reason(error, label.path)}")
+        return
+    if difference:
+        finding.errors.append(f"labels of another geometry: {difference}")
+
+
+def _difference(source: Source, labels: Source) -> str | None:
+    """Say in which way labels lie elsewhere than their image, or None."""
+    if type(source.geometry) is type(labels.geometry) and source.geometry is not None:
+        return source.geometry.difference(labels.geometry)
+    extents = [tuple(each.shape[-each.spatial :]) for each in (source, labels)]
+    if isinstance(source.geometry, SlideGeometry):
+        extents[0] = source.geometry.level0_shape
+    if extents[0] == extents[1]:
+        return None
+    return " against ".join(times(extent) for extent in extents) + " samples"
+
+
+def _warn(finding: Finding, facts: Facts) -> None:
+    if facts.low is None:
+        finding.warnings.append("no sample counts: all are nodata or not finite")
+    elif facts.is_nearly_empty:
+        finding.warnings.append("nearly empty: less than 1% of the samples differ from the background")
+    elif facts.invalid and facts.kind != "geotiff":
+        finding.warnings.append("some samples are not finite (NaN or infinite)")
+    labels = finding.label_facts
+    if labels and Path(finding.label.path).suffix.lower() in (".jpg", ".jpeg") and len(labels.classes) > 2:
+        finding.warnings.append("labels of more than two values, as JPEG is not exact; set a threshold")
+
+
+def _tell_duplicates(findings: list[Finding]) -> None:
+    """Warn of files that hold the same samples as an earlier one."""
+    first: dict[str, str] = {}
+    for each in findings:
+        if each.facts and each.facts.low is not None:
+            name = first.setdefault(each.facts.digest, each.item.name)
+            if name != each.item.name:
+                each.warnings.append(f"the same samples as {name}")
+
+
+def _digests(finding: Finding) -> Iterator[str]:
+    yield finding.facts.digest
+    if finding.label_facts:
+        yield finding.label_facts.digest
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Return an error in one line without the path, which is told beside it."""
+    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return " ".join(text.split()).removeprefix(f"{path}: ").removeprefix("the file ")
+
+
+def times(sizes: tuple[int, ...]) -> str:
+    """Return sizes along axes from the last to the first, as images are spoken of: width × height × depth."""
+    return " × ".join(map(str, reversed(sizes)))
+
+
+def _written(finding: Finding) -> dict[str, Any]:
+    facts = finding.facts
+    return {
+        "name": finding.item.name,
+        "usable": not finding.errors,
+        "errors": finding.errors,
+        "warnings": finding.warnings,
+        **(_facts_written(facts) if facts else {}),
+        "label": finding.label.name if finding.label else None,
+        "classes": {str(v): n for v, n in sorted(finding.label_facts.classes.items())} if finding.label_facts else None,
+    }
+
+
+def _facts_written(facts: Facts) -> dict[str, Any]:
+    values = asdict(facts)
+    del values["classes"]
+    return values

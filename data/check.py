@@ -1,0 +1,79 @@
+"""`check`: what the commands of all apps, and `foveal check`, do. Imports nothing heavy before it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .io.formats import Kind
+
+
+def check(
+    input: Path,
+    labels: Path | None = None,
+    json: Path | None = None,
+    mpp: float | None = None,
+    resample: bool = False,
+) -> int:
+    """Read every file of a folder and tell what it holds before a long run.
+
+    Images, DICOM files and series, NIfTI, GeoTIFF and whole slides: counts, sizes, spacings, ranges of values,
+    duplicates, nearly empty files, files that cannot be used and why, and a fingerprint of all. With labels, also how
+    many samples each class has, and whether every label lies where its image does.
+
+    Args:
+        input: Folder, those in it included, or a single file.
+        labels: Folder of the labels, which have the names of the images ("_label", "_mask" or "_seg" may follow).
+        json: File for the report with everything about each file.
+        mpp: Slides, micrometres per pixel of the finest level where the file does not tell.
+        resample: DICOM, take series of tilted or unevenly spaced slices.
+
+    Returns:
+        The exit code: 1 where a file cannot be used, or labels do not fit.
+
+    Example:
+        foveal check --input images --labels masks --json report.json
+    """
+    return check_and_print(input, labels, json, options={"slide_mpp": mpp, "resample": resample})
+
+
+def check_and_print(
+    input: Path,
+    labels: Path | None = None,
+    json: Path | None = None,
+    kinds: tuple[Kind, ...] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> int:
+    """Check a folder, print the report and write it as JSON; return the exit code.
+
+    Args:
+        input: see `check`.
+        labels: see `check`.
+        json: see `check`.
+        kinds: the formats to look for; None for all.
+        options: of the sources by name, each used by the formats that have it.
+
+    Raises:
+        UserError: a folder is missing or holds nothing of these formats.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from .check_table import print_report
+    from .checks import check_folder, write_report
+    from .io.formats import KINDS
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        report = check_folder(input, labels, kinds or KINDS, options, tell)
+    if json:
+        write_report(report, json)
+    print_report(report)
+    return 0 if report.is_good else 1
