@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import openslide
-import pydicom
 import rasterio
 import tifffile
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -25,6 +25,7 @@ from rasterio.windows import Window
 
 from ...core.errors import UserError
 from .decode import gdal
+from .slide_dicom import check_slide, is_dicom, only_slide
 
 CACHE_BYTES = 16 << 20
 HIGHEST_RATIO = 20_000  # of pixels' bytes to the file's; sparse tiles reach 12,000
@@ -72,9 +73,11 @@ def open_levels(path: Path) -> Levels:
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder; check the path.")
-    file = _dicom_of(path) if path.is_dir() else path
+    file = only_slide(path) if path.is_dir() else path
     if file.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty; get it again.")
+    if is_dicom(file):
+        check_slide(file)
     description = _checked_tiff(file) if _is_tiff(file) else None
     try:
         if description is None or "<OME" not in description:
@@ -197,22 +200,6 @@ class TiffLevels:
         return dataset
 
 
-def _dicom_of(folder: Path) -> Path:
-    """Return one file of the only DICOM series in a folder."""
-    series: dict[str, Path] = {}
-    for file in sorted(each for each in folder.iterdir() if each.is_file()):
-        with contextlib.suppress(pydicom.errors.InvalidDicomError, OSError):  # other files may lie beside
-            facts = pydicom.dcmread(file, specific_tags=["SeriesInstanceUID", "Modality"], stop_before_pixels=True)
-            if facts.get("Modality") == "SM":
-                series.setdefault(facts.get("SeriesInstanceUID", ""), file)
-    if not series:
-        raise UserError(f"{folder}: the folder holds no DICOM slide; give a slide's file, or a folder of DICOM files.")
-    if len(series) > 1:
-        names = ", ".join(file.name for file in series.values())
-        raise UserError(f"{folder}: the folder holds {len(series)} slides; give a file of one, such as {names}.")
-    return next(iter(series.values()))
-
-
 def _is_tiff(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -228,8 +215,8 @@ def _tiff(path: Path) -> Iterator[tifffile.TiffFile]:
             yield tiff
     except (UserError, OSError):
         raise
-    except Exception as error:  # damaged bytes make the reader fail in every possible way
-        raise damaged(path, error) from None
+    except Exception:  # damaged bytes make the reader fail in every possible way
+        raise damaged(path, "its directories make no sense") from None
     finally:
         log.disabled = was_disabled
 
@@ -241,9 +228,11 @@ def _checked_tiff(path: Path) -> str:
         for page in tiff.pages:
             if not page.is_tiled:
                 continue
-            wanted = int(np.prod(page.chunked, dtype=np.int64))
+            wanted = math.prod(page.chunked)
+            if 4 * wanted > length:  # of which four bytes each for its place
+                raise damaged(path, f"{wanted} tiles cannot be in it")
             offsets, sizes = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
-            if wanted * 8 > HIGHEST_RATIO * length or len(offsets) < wanted or len(sizes) < wanted:
+            if len(offsets) < wanted or len(sizes) < wanted:
                 raise damaged(path, f"{len(offsets)} tiles of {wanted} are there")
             if len(offsets) == len(sizes) and (offsets.astype(float) + sizes > length).any():
                 raise damaged(path, "tiles lie beyond the end of the file")
