@@ -43,7 +43,7 @@ def slide(path: Path) -> None:
     """Read a whole-slide image."""
     from foveal.data.io.slide import SlideSource
 
-    _read_all(SlideSource(path))
+    _read_all(SlideSource(path, slide_mpp=0.5))
 
 
 def _read_all(source: object) -> None:
