@@ -27,12 +27,21 @@ FACTS = [
 ]  # fmt: skip
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Let pydicom say nothing about odd values, which may name patients."""
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def is_dicom(path: Path) -> bool:
     """Tell whether a file begins as DICOM files do."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
+@_silent()
 def only_slide(folder: Path) -> Path:
     """Return one file of the only slide in a folder.
 
@@ -52,6 +61,7 @@ def only_slide(folder: Path) -> Path:
     return next(iter(slides.values()))
 
 
+@_silent()
 def check_slide(path: Path) -> None:
     """Refuse a slide if the header of any of its files, which lie in the same folder, cannot be true.
 
@@ -61,7 +71,7 @@ def check_slide(path: Path) -> None:
     series = _facts(path).get("SeriesInstanceUID")
     for file in _dicom_files(path.parent):
         facts = _facts(file)
-        if file == path or facts.get("SeriesInstanceUID") == series:
+        if file == path or (series and facts.get("SeriesInstanceUID") == series):
             problem = _problem(file, facts)
             if problem:
                 raise UserError(f"{file}: the file is damaged or was cut short ({problem}); get it again.")
@@ -74,20 +84,12 @@ def _dicom_files(folder: Path) -> list[Path]:
 def _facts(path: Path) -> Dataset:
     """Return what the header says; nothing where it is damaged."""
     try:
-        with path.open("rb") as file, _silent():
+        with path.open("rb") as file:
             return pydicom.dcmread(file, specific_tags=FACTS, stop_before_pixels=True)
     except OSError:
         raise
     except Exception:  # damaged bytes make the reader fail in every possible way
         return Dataset()
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Let pydicom say nothing about odd values, which may name patients."""
-    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _problem(path: Path, facts: Dataset) -> str | None:
@@ -119,7 +121,7 @@ def _whole(facts: Dataset, name: str, default: int | None = None) -> int:
 def _pixel_problem(path: Path, facts: Dataset, frames: int) -> str | None:
     """Say what is wrong with where the frames lie."""
     length = path.stat().st_size
-    with path.open("rb") as file, _silent():
+    with path.open("rb") as file:
         pydicom.dcmread(file, stop_before_pixels=True)  # leaves the file where the pixels' element begins
         head = file.read(12)
         is_explicit = head[4:6] in (b"OB", b"OW")
