@@ -219,7 +219,7 @@ def _check_options(path: Path, options: dict[str, Any]) -> None:
     ]
     needed += ["bits_stored", "pixel_representation"] if integers else []
     if missing := [name for name in needed if options.get(name) is None]:
-        raise damaged(path, f"the header lacks {missing[0].replace('_', ' ')}")
+        raise damaged(path, f"the header lacks {missing[0].replace('allocated', 'per_sample').replace('_', ' ')}")
     options["number_of_frames"] = int(options["number_of_frames"])
     photometric, samples = options["photometric_interpretation"], options["samples_per_pixel"]
     if photometric not in (*GREY, *COLOUR, PALETTE):

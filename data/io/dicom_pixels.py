@@ -36,7 +36,7 @@ PLUGINS = {
     HTJ2KLossless: "pylibjpeg",
     HTJ2KLosslessRPCL: "pylibjpeg",
     HTJ2K: "pylibjpeg",
-    RLELossless: "pylibjpeg",
+    RLELossless: "pydicom",
 }
 """One decoder for each compression: which of several pydicom tries first would hang on what is installed."""
 TURBO = (JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
