@@ -27,7 +27,8 @@ def main() -> int:
         if not sources:
             sys.exit(f"no {options.format} files in {', '.join(map(str, options.input))}")
         limits = Limits(seconds=options.seconds, megabytes=options.megabytes)
-        trials = campaign.run(options.format, sources, options.count, options.seed, options.workers, limits, save)
+        reader = f"foveal.tests.fuzz.{'inference' if options.infer else 'readers'}:{options.format}"
+        trials = campaign.run(reader, sources, options.count, options.seed, options.workers, limits, save)
         kinds, bad, slowest, largest = Counter(), [], 0.0, 0.0
         for trial in trials:
             kinds[trial.damage, trial.outcome.kind] += 1
@@ -49,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--series", action="store_true", help="each folder given is one input, of which one file is hit"
     )
+    parser.add_argument("--infer", action="store_true", help="also run a program; nothing partial may stay")
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)

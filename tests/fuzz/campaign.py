@@ -51,28 +51,25 @@ def found_files(inputs: Sequence[Path], form: str) -> list[Path]:
 
 
 def run(
-    form: str,
+    reader: str,
     sources: Sequence[Path],
     count: int,
     seed: int = 0,
     workers: int = 1,
     limits: Limits | None = None,
     save: Path | None = None,
-    reader: str | None = None,
 ) -> Iterator[Trial]:
     """Read mutants of the sources, the same ones for the same seed; give what became of each as it is known.
 
     Args:
-        form: name of the format: a function of `readers`.
+        reader: import path "package.module:function" of what reads a file.
         sources: sound files, or folders that make one input together, of which one file is damaged.
         count: of mutants.
         seed: tells the mutants.
         workers: processes at a time.
         limits: for each mutant.
         save: folder in which failing mutants are kept.
-        reader: import path of another reader.
     """
-    reader = reader or f"foveal.tests.fuzz.readers:{form}"
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, Pool(reader, limits, workers) as pool:
         for first in range(0, count, ROUND):
             seeds = range(seed * 1_000_003 + first, seed * 1_000_003 + min(first + ROUND, count))

@@ -1,30 +1,26 @@
-from importlib.util import find_spec
-
 import pytest
 
-from foveal.tests.fuzz import campaign, samples
+from foveal.tests.fuzz import campaign, inference, readers, samples
 from foveal.tests.fuzz.pool import GOOD
 
-MODULES = {form: f"foveal.data.io.{form}" for form in campaign.SUFFIXES}
+FORMATS = tuple(campaign.SUFFIXES)
 COUNT = 20
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", [form for form, module in MODULES.items() if find_spec(module)])
-def test_a_damaged_file_is_read_or_clearly_refused(tmp_path, form):
+@pytest.mark.parametrize("module", [readers, inference], ids=["read", "infer"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_damaged_file_is_read_or_clearly_refused_and_leaves_nothing_partial(tmp_path, form, module):
     sources = samples.make(form, tmp_path)
-    trials = list(campaign.run(form, sources, COUNT, seed=1, save=tmp_path / "failing"))
+    trials = list(campaign.run(f"{module.__name__}:{form}", sources, COUNT, seed=1, save=tmp_path / "failing"))
     assert len(trials) == COUNT
-    bad = [
-        f"{each.outcome.kind}: {each.saved}: {each.outcome.reason}" for each in trials if each.outcome.kind not in GOOD
-    ]
-    assert not bad, "\n".join(bad)
-    assert any(each.outcome.kind == "refused" for each in trials)
+    bad = [trial.outcome for trial in trials if trial.outcome.kind not in GOOD]
+    assert not bad, "\n".join(f"{each.kind}: {each.reason}" for each in bad)
+    assert any(trial.outcome.kind == "refused" for trial in trials)
 
 
-@pytest.mark.parametrize("form", [form for form, module in MODULES.items() if find_spec(module)])
-def test_the_sound_samples_are_read(tmp_path, form):
-    from foveal.tests.fuzz import readers
-
+@pytest.mark.parametrize("module", [readers, inference], ids=["read", "infer"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_sound_samples_are_read(tmp_path, form, module):
     for path in samples.make(form, tmp_path):
-        getattr(readers, form)(path)
+        getattr(module, form)(path)
