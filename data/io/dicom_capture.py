@@ -15,6 +15,7 @@ from ...core.errors import UserError
 from ...core.weights.card import Card
 from .dicom import DicomSource
 from .dicom_made import MANUFACTURER, PATIENT, STUDY, date_and_time, derived_uid, identity, sanitised, write_streamed
+from .dicom_records import quiet
 from .sink import SpooledSink
 
 ROWS = 64  # read from the spool at a time
@@ -75,7 +76,9 @@ class SecondaryCaptureSink(SpooledSink):
         """Write the file, some rows at a time."""
         length = int(np.prod(self.spool.shape, dtype=np.int64)) * self.spool.dtype.itemsize
         representation = b"OB" if self.spool.dtype.itemsize == 1 else b"OW"
-        write_streamed(part, self._described(), representation, length, self._pixels())
+        with quiet():
+            dataset = self._described()
+        write_streamed(part, dataset, representation, length, self._pixels())
 
     def _pixels(self) -> Iterator[bytes]:
         height = self.spool.shape[1]

@@ -288,6 +288,18 @@ def test_who_the_patient_is_never_reaches_logs_or_errors(tmp_path, caplog, recwa
     assert dcmread(tmp_path / "o.dcm").PatientName == "Singlename"
 
 
+@pytest.mark.parametrize("activation", ["threshold", "none"])
+def test_names_of_any_alphabet_are_kept_and_never_told(tmp_path, caplog, recwarn, activation):
+    dataset = slice_dataset(Grid().volume()[0], Grid(), 0.0)
+    dataset.SpecificCharacterSet, dataset.PatientName, dataset.StudyDate = "ISO_IR 192", "Иванова^Ольга", "nonsense"
+    path = save(tmp_path / "in", dataset)
+    caplog.clear(), recwarn.clear()
+    with caplog.at_level(logging.DEBUG), DicomSource(path) as source:
+        put(DicomSink.like(tmp_path / "o.dcm", source, card(activation=activation)), np.ones((1, 6, 7), np.uint8))
+    assert "nonsense" not in caplog.text + "".join(str(each.message) for each in recwarn)
+    assert dcmread(tmp_path / "o.dcm").PatientName == "Иванова^Ольга"
+
+
 MEMORY = """
 import sys
 import numpy as np
