@@ -168,7 +168,8 @@ def _open_gdal(path: Path, kind: str, page: int | None) -> tuple[Picture, int]:
     directory = 1
     if kind == "GTiff":
         dataset, directory = _page(path, dataset, page)
-        read_layout(path, directory)
+        if read_layout(path, directory).is_sparse:
+            raise _damaged(path, "parts of it were never written")
     _refuse_unsupported(path, dataset)
     extra_samples, orientation = (), 1
     if kind == "GTiff":

@@ -19,8 +19,12 @@ def _infer(path: Path, kind: Kind) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with open_source(path, kind) as source:
-                suffix = ".dcm" if kind == "dicom" and source.geometry is None else SUFFIXES[kind]
-                output = Path(folder) / f"out{suffix}"
+                suffix = SUFFIXES[kind]
+                if kind == "dicom" and source.geometry is None:
+                    if source.spatial == 3:
+                        return  # no format holds the copy of a film
+                    suffix = ".dcm"
+                output = Path(folder) / f"{path.name}{suffix}"
                 channels = tuple(map(str, range(source.shape[-source.spatial - 1])))
                 program = identity(channels=channels, dimensions=source.spatial, tile=TILE)
                 with open_sink(output, kind, source, program.card, fingerprint="work") as sink:

@@ -408,6 +408,13 @@ def test_blocks_beyond_the_end_of_a_tiff_are_told(tmp_path):
         read_image(path)
 
 
+def test_an_image_of_which_parts_were_never_written_is_refused(tmp_path):
+    tifffile.imwrite(path := tmp_path / "a.tif", pixels(3), photometric="rgb")
+    declared(path, tiff_tag(path, 279), 0)
+    with pytest.raises(UserError, match=r"a\.tif: the file is damaged .*never written"):
+        read_image(path)
+
+
 def test_a_colour_that_the_palette_lacks_is_damage(tmp_path):
     Image.fromarray(pixels(3)).quantize(16).save(path := tmp_path / "a.bmp")
     start = int.from_bytes(path.read_bytes()[10:14], "little")
