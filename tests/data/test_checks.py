@@ -15,6 +15,7 @@ from foveal.data.check import check_and_print
 from foveal.data.check_table import print_report
 from foveal.data.checks import check_folder, write_report
 from foveal.data.io.image import write_image
+from foveal.tests.fixtures.dicom import write_series
 
 NOISE = np.random.default_rng(0).integers(0, 255, (3, 12, 20), dtype=np.uint8)
 
@@ -245,3 +246,27 @@ def test_memory_does_not_grow_with_the_raster(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 3 * peaks[0]
+
+
+def test_a_series_of_slices_counts_as_one(tmp_path):
+    write_series(tmp_path / "patient" / "ct")
+    for series in ("1.2.3.4", "1.2.3.5"):
+        write_series(tmp_path / "mixed", series=series)
+        for path in sorted((tmp_path / "mixed").glob("image*")):
+            path.rename(path.with_name(f"{series}-{path.name}"))
+    write_image(tmp_path / "patient" / "photo.png", NOISE)
+    report = check_folder(tmp_path)
+    assert sorted(found(report)) == ["mixed [1.2.3.4]", "mixed [1.2.3.5]", "patient/ct", "patient/photo.png"]
+    assert report.is_good
+    facts = found(report)["patient/ct"].facts
+    assert (facts.extent, facts.spacing, facts.unit) == ((5, 6, 7), pytest.approx((3, 0.75, 0.5)), "mm")
+    assert "Doe" not in json.dumps(report.written()) + shown(report)
+
+
+def test_a_damaged_slice_spoils_its_series(tmp_path):
+    write_series(tmp_path / "ct")
+    victim = sorted((tmp_path / "ct").iterdir())[2]
+    victim.write_bytes(victim.read_bytes()[:-20])
+    report = check_folder(tmp_path)
+    assert [each.item.name for each in report.findings] == ["ct"]
+    assert victim.name in report.findings[0].errors[0]
