@@ -211,7 +211,8 @@ def _tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     log = logging.getLogger("tifffile")
     was_disabled, log.disabled = log.disabled, True  # it tells every oddity of every scanner
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(path) as tiff, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
             yield tiff
     except (UserError, OSError):
         raise
@@ -274,10 +275,14 @@ def _missing_blocks(dataset: rasterio.DatasetReader, window: Window) -> list[tup
 
 
 def _check_sizes(path: Path, sizes: list[tuple[int, int]], length: int | None) -> None:
-    """Refuse a declared size that a file of this length (bytes) cannot hold."""
+    """Refuse declared sizes that a file of this length (bytes) cannot hold, or that are not those of one picture."""
     height, width = sizes[0]
     if min(height, width) < 1 or (length is not None and 3 * height * width > HIGHEST_RATIO * length):
         raise damaged(path, f"{width} x {height} pixels cannot be in it")
+    for rows, columns in sizes[1:]:
+        is_smaller = 1 <= rows <= height and 1 <= columns <= width
+        if not is_smaller or abs(columns - rows * width / height) > 2 * max(1, width / height) + 0.05 * columns:
+            raise damaged(path, f"levels of {width} x {height} and {columns} x {rows} pixels are not of one picture")
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:
