@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import struct
 import zlib
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,6 +66,7 @@ DICOMDIR = "1.2.840.10008.1.3.10"
 SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 MAXIMUM_RATIO = 1000  # decoded to encoded bytes of a frame, beyond which a header is not believed
 PLAUSIBLE_BYTES = 64 << 20  # of decoded samples, believed whatever the file's size
+LARGE_READ = 1 << 20  # bytes
 MAXIMUM_INFLATED = 1 << 30  # bytes of a deflated file once inflated
 TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "Modality", "FrameOfReferenceUID",
@@ -80,6 +83,16 @@ TAGS = [
 ]  # fmt: skip
 
 
+class _Content(BufferedReader):
+    """A file that is not asked for more than it holds, as room for all that is asked for is made at once."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes."""
+        if size is not None and size > LARGE_READ:
+            size = min(size, os.fstat(self.fileno()).st_size)
+        return super().read(size)
+
+
 def open_content(path: Path) -> BinaryIO:
     """Open a DICOM file; a deflated one is inflated into memory, as if it had been written so.
 
@@ -87,7 +100,7 @@ def open_content(path: Path) -> BinaryIO:
         NotDicomError: the file is no DICOM file.
         UserError: a deflated file is damaged, or too large once inflated.
     """
-    file = path.open("rb")
+    file = _Content(FileIO(path))
     beginning = file.read(2048)
     file.seek(0)
     try:
@@ -119,9 +132,9 @@ def read_image_file(path: Path) -> ImageFile:
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or type(error).__name__}).") from None
     except Exception as error:  # damaged bytes make the reader fail in every possible way
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
         raise damaged(path, type(error).__name__) from None  # its message may repeat values of the file
 
 
@@ -157,12 +170,12 @@ def _image_file(path: Path, file: BinaryIO) -> ImageFile:
     options = _pixel_options(path, file, header)
     image = ImageFile(
         path=path,
-        sop_class=str(header.get("SOPClassUID") or ""),
-        sop_instance=str(header.get("SOPInstanceUID") or ""),
-        series=str(header.get("SeriesInstanceUID") or ""),
+        sop_class=_uid(header, "SOPClassUID"),
+        sop_instance=_uid(header, "SOPInstanceUID"),
+        series=_uid(header, "SeriesInstanceUID"),
         series_number=int(header.get("SeriesNumber") or 0),
-        modality=str(header.get("Modality") or "?"),
-        frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
+        modality=re.sub("[^A-Z0-9]", "", str(header.get("Modality") or "")) or "?",
+        frame_of_reference=_uid(header, "FrameOfReferenceUID"),
         size=(options["rows"], options["columns"]),
         options=options,
         lookup=_lookup(path, header, options),
@@ -174,6 +187,11 @@ def _image_file(path: Path, file: BinaryIO) -> ImageFile:
     return image
 
 
+def _uid(header: Dataset, name: str) -> str:
+    """Return a UID without what damage may have put into it; "" where there is none."""
+    return re.sub("[^0-9.]", "", str(header.get(name) or ""))
+
+
 def _check_kind(path: Path, header: Dataset) -> None:
     kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
     if kind == DICOMDIR:
@@ -181,8 +199,16 @@ def _check_kind(path: Path, header: Dataset) -> None:
     if kind == SLIDE:
         raise NotAnImageError(f"{path}: is a whole-slide image; give it to an app that reads slides.")
     if kind == RT_DOSE or "Rows" not in header:
-        name = kind.name if isinstance(kind, UID) and kind.name != kind else "of unknown kind"
-        raise NotAnImageError(f"{path}: holds no image ({name}).")
+        raise _without_image(path, header)
+
+
+def _without_image(path: Path, header: Dataset) -> UserError:
+    """Return the error for a file without pixels: of another kind, or an image whose pixels are lost."""
+    kind = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+    name = kind.name if isinstance(kind, UID) and kind.is_valid else ""
+    if "Image" in name or not name:
+        return damaged(path, "there are no pixels")
+    return NotAnImageError(f"{path}: holds no image ({name}).")
 
 
 def _pixel_options(path: Path, file: BinaryIO, header: Dataset) -> dict[str, Any]:
@@ -193,15 +219,17 @@ def _pixel_options(path: Path, file: BinaryIO, header: Dataset) -> dict[str, Any
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     beginning = file.read(8)
     if len(beginning) < 8:
-        raise damaged(path, "no pixels")
+        raise _without_image(path, header)
     group, element = struct.unpack("<HH" if little else ">HH", beginning[:4])
-    if group != 0x7FE0:
-        raise damaged(path, "no pixels")
+    if group != 0x7FE0 or element not in PIXEL_ELEMENTS:
+        raise damaged(path, "there are no pixels")
     options = as_pixel_options(header, pixel_keyword=PIXEL_ELEMENTS[element], transfer_syntax_uid=syntax)
     if beginning[4:6] in VALUE_REPRESENTATIONS:  # some files say otherwise than they are written
         options["pixel_vr"] = beginning[4:6].decode("ascii")
         file.read(4)
     _check_options(path, options)
+    if not syntax.is_valid:
+        raise damaged(path, "its transfer syntax is no UID")
     if syntax not in SYNTAXES:
         raise UserError(f"{path}: is compressed by {syntax.name}, which cannot be decoded; convert it first.")
     return options

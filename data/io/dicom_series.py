@@ -11,6 +11,7 @@ from ...core.errors import UserError
 from .dicom_files import SEGMENTATIONS, read_image_file
 from .dicom_records import ImageFile, NotAnImageError, NotDicomError
 
+SUFFIXES = (".dcm", ".dicom", ".ima")
 logger = logging.getLogger(__name__)
 
 
@@ -37,7 +38,8 @@ class Series:
 def list_series(folder: str | Path) -> list[Series]:
     """Return the series of images in a folder and the folders in it, ordered by their numbers and UIDs.
 
-    Files that are no DICOM files, or hold no image (directories, reports, plans, segmentations), are left out.
+    Files that are no DICOM files, or hold no image (directories, reports, plans, segmentations), are left out; those
+    that are named as DICOM files and are none are not.
 
     Raises:
         UserError: there is no such folder, it holds no DICOM image, or a DICOM image in it is damaged.
@@ -50,7 +52,12 @@ def list_series(folder: str | Path) -> list[Series]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         try:
             file = read_image_file(path)
-        except (NotDicomError, NotAnImageError):
+        except NotAnImageError:
+            others += 1
+            continue
+        except NotDicomError:
+            if path.suffix.lower() in SUFFIXES:
+                raise  # a slice that is damaged, or lost its content
             others += 1
             continue
         if file.sop_class in SEGMENTATIONS:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -367,3 +368,25 @@ def test_damage_and_refusals_never_tell_who_the_patient_is(tmp_path, caplog, rec
     told = str(caught.value) + caplog.text + "".join(str(each.message) for each in recwarn)
     assert PATIENT.split("^")[0] not in told
     assert "not a date" not in told
+
+
+def test_a_slice_that_is_cut_short_is_not_taken_for_another_kind_of_file(tmp_path):
+    write_series(tmp_path / "s")
+    content = (tmp_path / "s" / "image2").read_bytes()
+    for length in (200, 500, len(content) - 200, len(content) - 2):
+        (tmp_path / "s" / "image2").write_bytes(content[:length])
+        refused(tmp_path / "s", "image2: the file is damaged")
+    (tmp_path / "s" / "image2").unlink()
+    (tmp_path / "s" / "image2.dcm").write_bytes(bytes(1000))
+    refused(tmp_path / "s", r"image2\.dcm: is not a DICOM file")
+
+
+def test_an_element_that_claims_gigabytes_takes_none(tmp_path):
+    content = bytearray((SAMPLES / "MR_small.dcm").read_bytes())
+    place = content.index(b"\x08\x00\x70\x00LO")
+    content[place + 4 : place + 12] = b"UN\x00\x00" + struct.pack("<L", 0xF0000000)
+    (tmp_path / "claim").write_bytes(content)
+    tracemalloc.start()
+    refused(tmp_path / "claim", "the file is damaged")
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
