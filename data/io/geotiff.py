@@ -19,7 +19,7 @@ from ...core.weights.card import Card
 from ..geometry import RasterGeometry
 from .geotiff_dates import SUFFIXES, in_order, raster_files
 from .geotiff_encode import Description, lasting_tags, write_geotiff
-from .geotiff_raster import LEAST_CACHE, MOST_CACHE, Bands, Raster, Window, default_grid
+from .geotiff_raster import CACHE, Bands, Raster, Window, default_grid
 from .sink import SpooledSink
 
 __all__ = ["SUFFIXES", "GeoTiffSink", "GeoTiffSource"]
@@ -71,8 +71,8 @@ class GeoTiffSource:
         self.channels = first.names if all(first.names) else ()
         dates = (len(self.rasters),) if self.is_series else ()
         self.shape = (*dates, len(first.bands), *self.geometry.shape)
-        self.cache = sum(raster.block_row_bytes for raster in self.rasters) + LEAST_CACHE
-        self.cache = min(max(self.cache, LEAST_CACHE), MOST_CACHE)
+        for raster in self.rasters:
+            raster.cache = CACHE // len(self.rasters)
         self._last: tuple[Window, np.ndarray, np.ndarray | None] | None = None
         self._warn()
 
@@ -164,8 +164,7 @@ class GeoTiffSource:
         The window read last is kept, as its parts are asked for again.
         """
         if self._last is None or not _contains(self._last[0], window):
-            share = self.cache // len(self.rasters)
-            parts = [raster.values(window, self.cache, share) for raster in self.rasters]
+            parts = [raster.values(window) for raster in self.rasters]
             values = np.stack([values for values, _ in parts]) if len(parts) > 1 else parts[0][0][None]
             valid = None
             if all(each is not None for _, each in parts):
@@ -259,7 +258,7 @@ class GeoTiffSink(SpooledSink):
         """Return the samples of a window as they are stored."""
         description = self.description
         fill = description.fill
-        if values is None:
+        if values is None or (aside is not None and not aside.any()):
             if fill == 0:
                 return None
             extent = tuple(each.stop - each.start for each in window)

@@ -20,12 +20,12 @@ from ...core.errors import UserError
 from ...core.weights.label import Label
 from ..geometry import RasterGeometry
 from .geotiff_layout import read_layout
-from .geotiff_raster import MEGABYTE, MOST_CACHE, Window, gdal
+from .geotiff_raster import MEGABYTE, Window, gdal
 from .spool import Spool
 
 BLOCK = 512  # pixels along a side of a tile, or less where there are many bands
 MOST_BLOCK_BYTES = 8 * MEGABYTE
-CHUNK_BYTES = 32 * MEGABYTE  # read from the spool at a time
+CHUNK_BYTES = 16 * MEGABYTE  # read from the spool at a time
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 STALE = ("STATISTICS_", "OVR_", "TIFFTAG_SOFTWARE", "TIFFTAG_MINSAMPLE", "TIFFTAG_MAXSAMPLE", "NODATA_VALUES", "LAYOUT")
 PER_PIXEL = ("TIFFTAG_XRES", "TIFFTAG_YRES", "TIFFTAG_RESOLUTIONUNIT")
@@ -167,7 +167,11 @@ def _write(spool: Spool, path: Path, description: Description, geometry: RasterG
         del options["photometric"]  # told by the colour table
     with _environment(), rasterio.open(path, "w", **options) as file:
         _describe(file, description)
-        for window in _chunks(spool, side):
+        # What is skipped is left out of the file, as GDAL would leave it out after looking at it.
+        may_skip = description.is_sparse and description.fill == 0 and not description.has_mask
+        for window in _chunks(spool, side, 0 if may_skip else CHUNK_BYTES):
+            if may_skip and _is_unwritten(spool, window):
+                continue
             samples = spool.read(window)
             place = tuple((each.start, each.stop) for each in window)
             file.write(samples[:channels], window=place)
@@ -212,18 +216,34 @@ def _describe(file: rasterio.io.DatasetWriter, description: Description) -> None
 @contextmanager
 def _environment() -> Iterator[None]:
     options = {"GDAL_PAM_ENABLED": "NO", "GDAL_TIFF_INTERNAL_MASK": "YES"}
-    with gdal(MOST_CACHE, **options), warnings.catch_warnings():
+    with gdal(**options), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
-def _chunks(spool: Spool, side: int) -> Iterator[Window]:
-    """Yield windows of whole blocks, row by row."""
+def _chunks(spool: Spool, side: int, size: int = CHUNK_BYTES) -> Iterator[Window]:
+    """Yield windows of whole blocks, row by row, of at most `size` bytes where that is more than a block."""
     channels, height, width = spool.shape
-    blocks = max(1, CHUNK_BYTES // (side * side * channels * spool.dtype.itemsize))
+    blocks = max(1, size // (side * side * channels * spool.dtype.itemsize))
     for top in range(0, height, side):
         for left in range(0, width, side * blocks):
             yield slice(top, min(top + side, height)), slice(left, min(left + side * blocks, width))
+
+
+def _is_unwritten(spool: Spool, window: Window) -> bool:
+    """Tell whether nothing of a window takes room on disk, so that all of it is zero."""
+    (row, stop), columns = (window[0].start, window[0].stop), window[1]
+    pixel = spool.shape[0] * spool.dtype.itemsize
+    while row < stop:
+        start = (row * spool.shape[2] + columns.start) * pixel
+        try:
+            data = os.lseek(spool.file, start, os.SEEK_DATA)
+        except OSError as error:
+            return error.errno == errno.ENXIO  # none from here to the end
+        if data < start + (columns.stop - columns.start) * pixel:
+            return False
+        row = max(row + 1, data // (spool.shape[2] * pixel))
+    return True
 
 
 def _block_side(spool: Spool) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -19,27 +18,23 @@ from rasterio.warp import calculate_default_transform
 from ...core.errors import UserError
 from ..geometry import RasterGeometry
 from .geotiff_layout import Layout, read_layout
-from .geotiff_rows import RecentRows
+from .geotiff_store import BlockStore
 
 logger = logging.getLogger(__name__)
 
 MEGABYTE = 1 << 20
-LEAST_CACHE, MOST_CACHE = 16 * MEGABYTE, 64 * MEGABYTE
-TALLEST_TILE = 512  # rows; for strips, which have no height worth knowing
+CACHE = 32 * MEGABYTE
+STORED_SIDE = 512  # pixels along a side of the blocks that are kept on disk, about
+STORED_STRIP = 8 * MEGABYTE  # decoded at a time where a file is in strips
 Window = tuple[slice, slice]
 Bands = Sequence[int | str] | str
 Rule = Literal["all", "nodata", "mask", "alpha"]
 """What tells the pixels that count: nothing, a value that stands for none, a mask, or an alpha band."""
 
 
-def gdal(cache: int = LEAST_CACHE, **options: str | bool) -> rasterio.Env:
-    """Return the context for calls of GDAL about rasters: a bounded cache; files at the side are read, never written.
-
-    Args:
-        cache: bytes of decoded blocks that are kept, of all rasters together.
-        options: GDAL's own.
-    """
-    return rasterio.Env(GDAL_CACHEMAX=cache, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options)
+def gdal(**options: str) -> rasterio.Env:
+    """Return the context for calls of GDAL about rasters: a small cache, and files at the side that tell more."""
+    return rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_DISABLE_READDIR_ON_OPEN="TRUE", **options)
 
 
 class Raster:
@@ -62,6 +57,7 @@ class Raster:
         tags, acquisition: what the file says of itself, and of when and by what it was taken.
         has_points: ground control points alone tell where it lies.
         layout: how they are stored; None where they were resampled.
+        cache: bytes of decoded blocks that GDAL may keep for this file; more are kept on disk.
 
     Raises:
         UserError: the file is missing, damaged, or no raster of numbers; or it has no such band.
@@ -70,7 +66,8 @@ class Raster:
     def __init__(self, path: Path, bands: Bands | None = None, grid: RasterGeometry | None = None) -> None:
         self.path = path
         self.layout: Layout | None = read_layout(path)
-        self.strips: RecentRows | None = None
+        self.store: BlockStore | None = None
+        self.cache = CACHE
         self.file: rasterio.DatasetReader | None = None
         self.dataset: rasterio.DatasetReader | None = None
         try:
@@ -88,18 +85,11 @@ class Raster:
             self.close()
             raise damaged(path, error) from None
 
-    @cached_property
-    def block_row_bytes(self) -> int:
-        """Bytes of the decoded blocks that a window of whole rows reaches into."""
+    def row_bytes(self, rows: int) -> int:
+        """Return the bytes of the decoded blocks that a window of all columns and this many rows reaches into."""
         height, width = self.dataset.block_shapes[0]
-        rows = TALLEST_TILE + height if self.is_in_strips else height
-        padded = -(-self.dataset.width // width) * width
-        return rows * padded * self.dataset.count * self.dtype.itemsize
-
-    @property
-    def is_in_strips(self) -> bool:
-        """Tell whether every block is as wide as the raster."""
-        return self.dataset.block_shapes[0][1] >= self.dataset.width
+        reached = height * (-(-(rows - 1) // height) + 1)
+        return reached * -(-self.dataset.width // width) * width * self.dataset.count * self.dtype.itemsize
 
     def is_stored(self, window: Window) -> bool:
         """Tell whether the file holds any sample of a window; samples left out are read as nodata, or zero."""
@@ -111,15 +101,11 @@ class Raster:
         is_sparse = self.layout is not None and self.layout.is_sparse
         return self.rule != "all" or is_sparse or self.dtype.kind == "f"
 
-    def values(
-        self, window: Window, cache: int = MOST_CACHE, share: int = MOST_CACHE
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def values(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the physical values of a window, 0 where invalid, and what is valid.
 
         Args:
             window: rows and columns.
-            cache: bytes of decoded blocks that are kept, of all rasters.
-            share: the part of it that is for this one.
 
         Returns:
             float32 (C, h, w), and bool (C, h, w), or (1, h, w) if it is the same for all bands; None where all is.
@@ -128,9 +114,9 @@ class Raster:
             UserError: the file is damaged there.
         """
         try:
-            with gdal(cache), warnings.catch_warnings():
+            with gdal(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                samples = self._samples(window, share)
+                samples = self._samples(window)
                 valid = self._valid(samples, window)
         except Exception as error:
             raise damaged(self.path, error) from None
@@ -163,8 +149,8 @@ class Raster:
 
     def close(self) -> None:
         """Close the file."""
-        if self.strips:
-            self.strips.close()
+        if self.store:
+            self.store.close()
         for dataset in (self.dataset, self.file):
             if dataset is not None:
                 dataset.close()
@@ -211,7 +197,7 @@ class Raster:
             resampling=Resampling.nearest if is_palette else Resampling.bilinear,
             nodata=self.nodata,
             add_alpha=self.nodata is None and self.alpha is None,
-            warp_mem_limit=LEAST_CACHE // MEGABYTE,
+            warp_mem_limit=CACHE // MEGABYTE,
         )
         if self.nodata is None:
             self.rule, self.alpha = "alpha", self.alpha or self.dataset.count
@@ -219,19 +205,22 @@ class Raster:
             self.rule = "nodata"
         self.geometry, self.layout = grid, None
 
-    def _samples(self, window: Window, share: int) -> np.ndarray:
+    def _samples(self, window: Window) -> np.ndarray:
         """Return stored samples, (bands, h, w); where a mask or alpha is the rule, it comes after them."""
-        step, width = self.dataset.block_shapes[0][0], self.dataset.width
-        rows = window[0].stop - window[0].start + step
-        if not self.is_in_strips or rows * width * self.dataset.count * self.dtype.itemsize <= share:
-            return self._decode(window)
-        if self.strips is None:
-            channels = len(self.bands) + (self.rule in ("mask", "alpha"))
-            shape = (channels, *self.geometry.shape)
-            self.strips = RecentRows(
-                shape, self.dtype, step, lambda start, stop: self._decode((slice(start, stop), slice(0, width)))
-            )
-        return self.strips.read(window)
+        if self.store is None and self.row_bytes(window[0].stop - window[0].start) > self.cache:
+            self.store = self._make_store()
+        return self.store.read(window) if self.store else self._decode(window)
+
+    def _make_store(self) -> BlockStore:
+        """Return a store of blocks as the file has them; small ones are taken together, strips are cut."""
+        height, width = self.dataset.block_shapes[0]
+        shape = len(self.bands) + (self.rule in ("mask", "alpha")), *self.geometry.shape
+        if width < shape[2]:
+            block, together = (height * max(1, STORED_SIDE // height), width * max(1, STORED_SIDE // width)), 1
+        else:
+            rows = STORED_STRIP // (shape[2] * self.dataset.count * self.dtype.itemsize)
+            block, together = (height * max(1, rows // height), STORED_SIDE), -(-shape[2] // STORED_SIDE)
+        return BlockStore(shape, self.dtype, block, together, self._decode)
 
     def _decode(self, window: Window) -> np.ndarray:
         place = tuple((each.start, each.stop) for each in window)
