@@ -85,7 +85,9 @@ def _facts(path: Path) -> Dataset:
     """Return what the header says; nothing where it is damaged."""
     try:
         with path.open("rb") as file:
-            return pydicom.dcmread(file, specific_tags=FACTS, stop_before_pixels=True)
+            facts = pydicom.dcmread(file, specific_tags=FACTS, stop_before_pixels=True)
+        list(facts)  # values are decoded when they are looked at
+        return facts
     except OSError:
         raise
     except Exception:  # damaged bytes make the reader fail in every possible way
