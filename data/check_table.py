@@ -20,7 +20,7 @@ NAMES = {"image": "image", "dicom": "DICOM", "nifti": "NIfTI", "geotiff": "GeoTI
 COLOURS = {1: "grey", 3: "RGB"}
 MOST_LINES = 12  # of a list that may be long; the JSON report has all
 MOST_NAMES = 4
-MOST_CLASSES = 20  # more are instances, or no labels at all; of them the FEW most frequent are shown
+MOST_ROWS = 20  # more classes are instances, or no labels at all; of them the FEW most frequent are shown
 FEW = 8
 BAR = 24  # columns
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
@@ -38,7 +38,7 @@ def _rendered(report: Report) -> Group:
         sections.append(("contents", _contents(facts)))
     folders = Counter(_folder(each, report) for each in report.findings)
     if len(folders) > 1:
-        sections.append(("folders", _bars(folders.most_common(), ("folder", "files"))))
+        sections.append(("folders", _folders(folders)))
     if report.classes:
         sections.append(("labels", _classes(report)))
     sections += [(title, _listed(lines, style)) for title, style, lines in _lists(report)]
@@ -125,32 +125,35 @@ def _number(value: float) -> str:
 def _classes(report: Report) -> Table:
     counts = report.classes
     files = Counter(chain.from_iterable(each.label_facts.classes for each in report.usable if each.label_facts))
-    shown = sorted(counts) if len(counts) <= MOST_CLASSES else [each for each, _ in counts.most_common(FEW)]
-    rows = [(str(value), counts[value], files[value]) for value in shown]
-    table = _bars([row[:2] for row in rows], ("label", "samples"), counts.total(), [str(row[2]) for row in rows])
-    if len(counts) > len(shown):
-        table.add_row(f"{len(counts) - len(shown)} more", *4 * [""])
-    return table
+    shown = sorted(counts) if len(counts) <= MOST_ROWS else [each for each, _ in counts.most_common(FEW)]
+    rows = [(str(value), counts[value], str(files[value])) for value in shown]
+    return _bars(rows, ("label", "samples", "in files"), counts.total(), len(counts))
 
 
-def _bars(
-    rows: Sequence[tuple[str, int]],
-    names: tuple[str, str],
-    total: int | None = None,
-    files: Sequence[str] | None = None,
-) -> Table:
-    """Return counts with their shares as bars."""
-    total = total or sum(count for _, count in rows)
+def _folders(counts: Counter[str]) -> Table:
+    rows = [(name, count, "") for name, count in counts.most_common(MOST_ROWS)]
+    return _bars(rows, ("folder", "files", ""), counts.total(), len(counts))
+
+
+def _bars(rows: Sequence[tuple[str, int, str]], names: tuple[str, str, str], total: int, number: int) -> Table:
+    """Return counts with their shares as bars.
+
+    Args:
+        rows: name, count and what else is known of each.
+        names: of these three.
+        total: of the counts, those not shown included.
+        number: of the rows, those not shown included.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(names[0], overflow="fold")
-    table.add_column(names[1], justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
+    for name in (names[1], "share"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    if files:
-        table.add_column("in files", justify="right", no_wrap=True)
-    for number, (name, count) in enumerate(rows[: max(MOST_LINES, MOST_CLASSES)]):
-        cells = [escape(name), f"{count:,}", _percent(count / total), f"[cyan]{_bar(count / total)}[/]"]
-        table.add_row(*cells, *([files[number]] if files else []))
+    table.add_column(names[2], justify="right", no_wrap=True)
+    for name, count, more in rows:
+        table.add_row(escape(name), f"{count:,}", _percent(count / total), f"[cyan]{_bar(count / total)}[/]", more)
+    if number > len(rows):
+        table.add_row(f"[dim]and {number - len(rows)} more[/]")
     return table
 
 

@@ -270,3 +270,17 @@ def test_a_damaged_slice_spoils_its_series(tmp_path):
     report = check_folder(tmp_path)
     assert [each.item.name for each in report.findings] == ["ct"]
     assert victim.name in report.findings[0].errors[0]
+
+
+def test_many_labels_and_folders_are_cut_short_in_the_table(tmp_path):
+    for number in range(25):
+        (tmp_path / "images" / f"f{number}").mkdir(parents=True)
+        write_image(tmp_path / "images" / f"f{number}" / f"{number}.png", np.roll(NOISE, number))
+    (tmp_path / "labels").mkdir()
+    for number in range(25):
+        write_image(tmp_path / "labels" / f"{number}.png", np.full((1, 12, 20), number, np.uint8))
+    report = check_folder(tmp_path / "images", tmp_path / "labels")
+    text = shown(report)
+    assert len(report.classes) == 25
+    assert "and 5 more" in text
+    assert "and 17 more" in text
