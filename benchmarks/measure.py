@@ -10,9 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def medians(calls: list[Callable[[], object]], repeats: int = 3) -> list[float]:
@@ -34,11 +38,19 @@ def peak_megabytes(call: Callable[[], object]) -> float:
     return status_megabytes("VmHWM") - before
 
 
-def in_fresh_process(script: str, *arguments: str) -> float:
-    """Run `script --peak ARGUMENTS...` in a process of its own and return the number on its last line."""
+def in_fresh_process(script: str, *arguments: str) -> Any:
+    """Run `script --peak ARGUMENTS...` in a process of its own and return what its last line says in JSON."""
     command = [sys.executable, script, "--peak", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def record(title: str, lines: list[str]) -> None:
+    """Print a section of results with today's date and this machine, and append it to benchmarks/RESULTS.md."""
+    text = "\n".join([f"## {title}, {date.today()}", "", machine(), "", *lines]) + "\n"
+    print(text)
+    with RESULTS.open("a") as file:
+        file.write("\n" + text)
 
 
 def machine() -> str:

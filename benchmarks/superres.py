@@ -12,13 +12,12 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import in_fresh_process, machine, medians, peak_megabytes, status_megabytes
+from measure import in_fresh_process, medians, peak_megabytes, record, status_megabytes
 from torch import Tensor, nn
 
 from foveal.apps.superres.models.dlgsanet import DLGSANet
@@ -29,7 +28,6 @@ from foveal.core.blocks.norm import LayerNorm2d
 from foveal.kernels.channel_attention import channel_attention
 from foveal.kernels.dynamic_conv import dynamic_conv2d
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
 """The plain form and ours, without arguments, each giving what both must agree on."""
 
@@ -226,7 +224,7 @@ def main() -> None:
         else:
             print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
         return
-    lines = [f"## Super-resolution, {date.today()}", "", machine(), ""]
+    lines = []
     asked = options.rows or [*ROWS, "photograph"]
     table = [row for row in asked if row in ROWS]
     if table:
@@ -235,10 +233,7 @@ def main() -> None:
         lines += [compared(row) for row in table]
     if "photograph" in asked:
         lines += ["", photograph()]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    with RESULTS.open("a") as file:
-        file.write("\n" + text)
+    record("Super-resolution", lines)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .streams import Carry, Index
 from .tiles import Span
-
-Index = tuple[int, ...]
-"""The number of a tile along each axis."""
 
 
 class Blender:
@@ -19,15 +17,15 @@ class Blender:
 
     Args:
         axes: the tiles along each spatial axis.
-        carry: what the first row of tiles begins with, as `carry` gave it after the row before; None for nothing.
+        carry: what the first row of tiles begins with, as `carry` gave it after the row before.
     """
 
-    def __init__(self, axes: list[list[Span]], carry: np.ndarray | None = None) -> None:
+    def __init__(self, axes: list[list[Span]], carry: Carry) -> None:
         self.axes = axes
-        self.extent = [axis[-1].high for axis in axes]
-        # Along each axis: what the tile before has left for this one, and what this one leaves for the next.
-        self.received: list[np.ndarray | None] = [carry, *(None for _ in axes[1:])]
-        self.left: list[np.ndarray | None] = [None for _ in axes]
+        # Along each axis: what the tiles before have left for these ones, and what these leave for the next, by the
+        # numbers of the tiles along the axes after it.
+        self.received: list[Carry] = [dict(carry), *({} for _ in axes[1:])]
+        self.left: list[Carry] = [{} for _ in axes]
         self.last: Index | None = None
 
     def add(self, index: Index, tile: np.ndarray | None) -> np.ndarray | None:
@@ -45,13 +43,17 @@ class Blender:
         if tile is not None:
             _weigh(tile, spans)
         for axis in reversed(range(len(spans))):
-            tile = self._receive(tile, spans, axis)
-            if spans[axis].final < spans[axis].high:
-                tile = self._leave(tile, spans, axis)
+            part = self.received[axis].pop(index[axis + 1 :], None)
+            tile = tile if part is None else _received(tile, part, spans, axis)
+            if tile is not None and spans[axis].final < spans[axis].high:
+                before = (slice(None),) * (axis + 1)
+                cut = spans[axis].final - spans[axis].low
+                self.left[axis][index[axis + 1 :]] = tile[(*before, slice(cut, None))].copy()
+                tile = tile[(*before, slice(cut))]
         return tile
 
     @property
-    def carry(self) -> np.ndarray | None:
+    def carry(self) -> Carry:
         """What the row of tiles just added leaves for the next."""
         return self.left[0]
 
@@ -59,40 +61,19 @@ class Blender:
         """Hand on what was left along the axis that advances; along those after it, a new line begins."""
         if self.last is not None:
             advanced = next(axis for axis, (a, b) in enumerate(zip(self.last, index, strict=True)) if a != b)
-            self.received[advanced] = self.left[advanced]
-            self.left[advanced] = None
-            for axis in range(advanced + 1, len(index)):
-                self.received[axis] = self.left[axis] = None
+            self.received[advanced] = dict(self.left[advanced])
+            for axis in range(advanced, len(index)):
+                self.left[axis] = {}
         self.last = index
 
-    def _receive(self, tile: np.ndarray | None, spans: list[Span], axis: int) -> np.ndarray | None:
-        """Add what the tile before has left along an axis."""
-        received = self.received[axis]
-        if received is None:
-            return tile
-        part = received[_place(spans, axis)]
-        if tile is None:
-            extent = [s.high - s.low if a <= axis else s.final - s.low for a, s in enumerate(spans)]
-            tile = np.zeros((len(part), *extent), np.float32)
-        tile[(slice(None),) * (axis + 1) + (slice(part.shape[axis + 1]),)] += part
-        return tile
 
-    def _leave(self, tile: np.ndarray | None, spans: list[Span], axis: int) -> np.ndarray | None:
-        """Cut off and keep what the next tile along an axis adds to."""
-        if tile is None:
-            return None
-        before = (slice(None),) * (axis + 1)
-        cut = spans[axis].final - spans[axis].low
-        rest = tile[(*before, slice(cut, None))]
-        if self.left[axis] is None:
-            self.left[axis] = np.zeros((*rest.shape[: axis + 2], *self.extent[axis + 1 :]), np.float32)
-        self.left[axis][_place(spans, axis)] = rest
-        return tile[(*before, slice(cut))]
-
-
-def _place(spans: list[Span], axis: int) -> tuple[slice, ...]:
-    """Return where a tile stands in what is carried along an axis: that is whole along the axes after it."""
-    return (slice(None),) * (axis + 2) + tuple(slice(span.low, span.final) for span in spans[axis + 1 :])
+def _received(tile: np.ndarray | None, part: np.ndarray, spans: list[Span], axis: int) -> np.ndarray:
+    """Add what the tile before has left along an axis."""
+    if tile is None:
+        extent = [s.high - s.low if a <= axis else s.final - s.low for a, s in enumerate(spans)]
+        tile = np.zeros((len(part), *extent), np.float32)
+    tile[(slice(None),) * (axis + 1) + (slice(part.shape[axis + 1]),)] += part
+    return tile
 
 
 def _weigh(tile: np.ndarray, spans: list[Span]) -> None:

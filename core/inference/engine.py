@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..weights.card import Card, Sizes
-from .blend import Blender, Index
+from .blend import Blender
 from .device import Precision, autocast, find_device
 from .pipeline import Batch, Pipeline
-from .streams import Sink, Source, Window
+from .streams import Carry, Index, Sink, Source, Window
 from .tiles import Blend, Span, plan_axis
 from .tta import mean_over_views
 
@@ -202,7 +202,7 @@ class _ArraySink:
 
     geometry = None
     rows_done = 0
-    carry = None
+    carry: Carry = {}  # noqa: RUF012 (never changed)
 
     def __init__(self, extent: list[int]) -> None:
         self.extent = extent
@@ -216,7 +216,7 @@ class _ArraySink:
             self.array = np.empty((len(values), *self.extent), values.dtype)
         self.array[:, *window] = values
 
-    def finish(self, rows: int, carry: np.ndarray | None) -> None:
+    def finish(self, rows: int, carry: Carry) -> None:
         pass
 
     def commit(self) -> None:

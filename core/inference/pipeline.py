@@ -11,8 +11,7 @@ import numpy as np
 
 from ..weights.card import Activation
 from .activate import activate
-from .blend import Index
-from .streams import Sink, Source, Window
+from .streams import Carry, Index, Sink, Source, Window
 from .tiles import Span
 
 AHEAD = 2  # batches of tiles read before they are needed
@@ -70,7 +69,7 @@ class Pipeline:
         """Let the finished windows of a tile be written; wait only where too many are waiting."""
         self._submit(self._write, self._finished(index), values, self.asides.pop(index))
 
-    def finish(self, rows: int, carry: np.ndarray | None) -> None:
+    def finish(self, rows: int, carry: Carry) -> None:
         """Let the sink note that all windows before this row are written."""
         self._submit(self.sink.finish, rows, carry)
 

@@ -8,6 +8,10 @@ import numpy as np
 
 Window = tuple[slice, ...]
 """A part of the spatial axes, one slice for each."""
+Index = tuple[int, ...]
+"""The number of a tile along each axis."""
+Carry = dict[Index, np.ndarray]
+"""What a row of tiles leaves for the next: by the number of the tile along the other axes, float32 (C, *extent)."""
 
 
 class Geometry(Protocol):
@@ -59,7 +63,7 @@ class Sink(Protocol):
         ...
 
     @property
-    def carry(self) -> np.ndarray | None:
+    def carry(self) -> Carry:
         """What `finish` was given with these rows."""
         ...
 
@@ -71,7 +75,7 @@ class Sink(Protocol):
         """Store a finished window, (C', *extent) float32 or integer labels; None where nothing was computed."""
         ...
 
-    def finish(self, rows: int, carry: np.ndarray | None) -> None:
+    def finish(self, rows: int, carry: Carry) -> None:
         """Note that all before this row is written; `carry` is what the rows after it begin with."""
         ...
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.atomic import written_beside
 from ...core.errors import UserError
-from ...core.inference.streams import Geometry
+from ...core.inference.streams import Carry, Geometry
 from .spool import Spool
 
 
@@ -47,7 +47,7 @@ class SpooledSink:
         return self.spool.rows_done
 
     @property
-    def carry(self) -> np.ndarray | None:
+    def carry(self) -> Carry:
         """What the engine kept for the rows after these."""
         return self.spool.carry
 
@@ -70,7 +70,7 @@ class SpooledSink:
         if samples is not None:
             self.spool.write(window, samples)
 
-    def finish(self, rows: int, carry: np.ndarray | None) -> None:
+    def finish(self, rows: int, carry: Carry | None = None) -> None:
         """Note that all rows before this one are written."""
         self.spool.finish(rows, carry)
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from ...core.atomic import written_beside
 from ...core.errors import UserError
+from ...core.inference.streams import Carry
 
 ENVI_TYPE = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13}  # codes of the header GDAL reads
-NOTHING = np.zeros(0)  # stands for no carry, so that one that is missing shows as damage
 
 
 class Spool:
@@ -34,7 +34,7 @@ class Spool:
 
     Attributes:
         rows_done: finished rows; all samples before them are written.
-        carry: the array given with them, or None.
+        carry: the arrays given with them.
 
     Raises:
         UserError: the disk has no room for the missing samples, or another run writes the same output now.
@@ -47,7 +47,7 @@ class Spool:
         self.dtype = np.dtype(dtype)
         self.fingerprint = fingerprint
         output.parent.mkdir(parents=True, exist_ok=True)
-        self.rows_done, self.carry = 0, None
+        self.rows_done, self.carry = 0, {}
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT)
         try:
             self._lock(output)
@@ -96,12 +96,13 @@ class Spool:
         """Return whole rows, (C, stop - start, *rest)."""
         return self.read((slice(start, stop), *(slice(0, size) for size in self.shape[2:])))
 
-    def finish(self, rows: int, carry: np.ndarray | None = None) -> None:
-        """Note that all samples before this row are written, and keep an array for whoever goes on from there."""
-        self.rows_done, self.carry = rows, carry
+    def finish(self, rows: int, carry: Carry | None = None) -> None:
+        """Note that all samples before this row are written, and keep arrays for whoever goes on from there."""
+        self.rows_done, self.carry = rows, carry or {}
         if self.fingerprint:
             with written_beside(self.state) as part:
-                np.savez(part, rows=rows, work=self._work(), carry=NOTHING if carry is None else carry)
+                arrays = {f"carry{number}": array for number, array in enumerate(self.carry.values())}
+                np.savez(part, rows=rows, work=self._work(), places=np.array(list(self.carry), np.int64), **arrays)
 
     @contextmanager
     def raster(self) -> Iterator[Path]:
@@ -145,16 +146,17 @@ class Spool:
         if not (self.path.exists() and os.path.samestat(os.fstat(self.file), self.path.stat())):
             raise UserError(f"{output}: another run has just finished this file; give the command again.")
 
-    def _load_state(self) -> tuple[int, np.ndarray | None]:
+    def _load_state(self) -> tuple[int, Carry]:
         if not self.fingerprint or not self.state.exists() or os.fstat(self.file).st_size != self._bytes():
-            return 0, None
+            return 0, {}
         try:
             with np.load(self.state, allow_pickle=False) as state:
-                rows, carry = int(state["rows"]), state["carry"]
+                rows = int(state["rows"])
+                carry = {tuple(place): state[f"carry{number}"] for number, place in enumerate(state["places"].tolist())}
                 is_same = str(state["work"]) == self._work() and 0 <= rows <= self.shape[1]
         except Exception:  # whatever numpy and zipfile find in a damaged file: the work is done again
-            return 0, None
-        return (rows, carry if carry.size else None) if is_same else (0, None)
+            return 0, {}
+        return (rows, carry) if is_same else (0, {})
 
     def _work(self) -> str:
         """Return what must be the same for samples to be gone on from."""

@@ -141,7 +141,9 @@ def test_quiet_says_nothing(folder, capsys):
 
 
 def test_a_folder_that_is_an_input_itself_is_not_looked_into(folder):
-    items = pair_paths([folder], folder / "out", SUFFIXES, (".tif",), lambda each: each.name == "in", lambda path: "x.tif")
+    items = pair_paths(
+        [folder], folder / "out", SUFFIXES, (".tif",), lambda each: each.name == "in", lambda path: "x.tif"
+    )
     assert items == [Item(folder / "in", folder / "out" / "x.tif")]
     one = pair_paths([folder / "in"], folder / "x.nii.gz", SUFFIXES, (".nii.gz",), lambda each: True)
     assert one == [Item(folder / "in", folder / "x.nii.gz")]

@@ -112,7 +112,7 @@ class Recorder:
 
     def __init__(self, shape, before=None):
         self.array = np.full(shape, np.nan, np.float32) if before is None else before.array
-        self.rows_done, self.carry = (before.rows_done, before.carry) if before else (0, None)
+        self.rows_done, self.carry = (before.rows_done, before.carry) if before else (0, {})
         self.committed = False
         self.rows = []
 
@@ -125,7 +125,7 @@ class Recorder:
         self.array[:, *window] = 0 if values is None else values
 
     def finish(self, rows, carry):
-        self.rows_done, self.carry = rows, carry
+        self.rows_done, self.carry = rows, {place: array.copy() for place, array in carry.items()}
 
     def commit(self):
         self.committed = True

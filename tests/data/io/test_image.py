@@ -219,7 +219,7 @@ def test_the_value_range_is_that_of_the_network(tmp_path):
         assert np.allclose(values, image / 127.5 - 1, atol=1e-6)
         with ImageSink.like(tmp_path / "out.png", source, identity(value_range=(-1.0, 1.0)).card) as sink:
             sink.write((slice(0, HEIGHT), slice(0, WIDTH)), values, None)
-            sink.finish(HEIGHT, None)
+            sink.finish(HEIGHT)
             sink.commit()
     assert np.array_equal(read_image(tmp_path / "out.png")[0], image)
 
@@ -227,7 +227,7 @@ def test_the_value_range_is_that_of_the_network(tmp_path):
 def test_values_beyond_the_range_are_cut_off(tmp_path):
     with ImageSink(tmp_path / "a.png", (1, 2, 2), np.dtype("uint8")) as sink:
         sink.write((slice(0, 2), slice(0, 2)), np.array([[[-3, 0.5], [1.004, 7]]], np.float32), None)
-        sink.finish(2, None)
+        sink.finish(2)
         sink.commit()
     assert read_image(tmp_path / "a.png").tolist() == [[[0, 128], [255, 255]]]
 

@@ -1,0 +1,143 @@
+"""Whether memory is bounded: `python benchmarks/inference_memory.py [ROW ...]`.
+
+Peak resident memory of a whole run of the engine, from file to file, on a small and on a much larger input of the same
+kind, each in a process of its own. The table is printed and appended to benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import rasterio
+from measure import in_fresh_process, record, status_megabytes
+from rasterio.windows import Window
+
+from foveal.core.allocator import keep_freed_memory
+from foveal.core.inference.engine import Engine
+from foveal.core.weights.card import Card
+from foveal.data.io.formats import Kind, open_sink, open_source
+
+BLOCK = 512
+EVERY = 31  # of the blocks of a scene or slide one holds data, spread over the whole
+TIFF = {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "sparse_ok": True}
+
+
+def make_scene(path: Path, side: int) -> None:
+    """Write a sparse raster of four bands, uint16."""
+    place = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6), "nodata": 0}
+    _make_blocks(path, side, 4, "uint16", BIGTIFF="YES", compress="deflate", **place)
+
+
+def make_slide(path: Path, side: int) -> None:
+    """Write a pyramidal slide of which most is background."""
+    resolution = {"TIFFTAG_XRESOLUTION": "20000", "TIFFTAG_YRESOLUTION": "20000", "TIFFTAG_RESOLUTIONUNIT": "3"}
+    _make_blocks(path, side, 3, "uint8", BIGTIFF="YES", compress="deflate", photometric="rgb", nodata=None)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(**resolution)
+        file.build_overviews(
+            [2**level for level in range(2, 10, 2) if side >> level > 256], rasterio.enums.Resampling.average
+        )
+
+
+def make_volume(path: Path, slices: int) -> None:
+    """Write a volume of 512 x 512 voxels a slice, int16."""
+    pattern = np.random.default_rng(0).integers(-1000, 1000, (512, 512, 8), dtype=np.int16)
+    nibabel.save(nibabel.Nifti1Image(np.tile(pattern, (1, 1, slices // 8)), np.diag([0.7, 0.7, 1.0, 1.0])), path)
+
+
+def _make_blocks(path: Path, side: int, bands: int, dtype: str, **profile: object) -> None:
+    generator = np.random.default_rng(0)
+    with rasterio.open(path, "w", width=side, height=side, count=bands, dtype=dtype, **TIFF | profile) as file:
+        places = [(top, left) for top in range(0, side, BLOCK) for left in range(0, side, BLOCK)]
+        for top, left in places[::EVERY]:
+            extent = (bands, min(BLOCK, side - top), min(BLOCK, side - left))
+            file.write(generator.integers(60, 200, extent).astype(dtype), window=Window(left, top, *extent[:0:-1]))
+
+
+def _card(**facts: object) -> Card:
+    return Card(name="benchmark", app="benchmark", network={"class_path": "benchmark"}, **facts)
+
+
+ROWS: dict[str, tuple[str, Kind, str, str, int, int, Callable[[Path, int], None], Card]] = {
+    "geotiff": (
+        "GeoTIFF of 4 bands, {0} x {0}",
+        "geotiff",
+        ".tif",
+        ".tif",
+        4_000,
+        40_000,
+        make_scene,
+        _card(channels=("blue", "green", "red", "nir"), tile=BLOCK, overlap=64),
+    ),
+    "volume": (
+        "NIfTI of 512 x 512 x {0}",
+        "nifti",
+        ".nii",
+        ".nii",
+        80,
+        800,
+        make_volume,
+        _card(channels=("ct",), dimensions=3, tile=(32, 128, 128), overlap=(8, 32, 32)),
+    ),
+    "slide": (
+        "Slide of {0} x {0}",
+        "slide",
+        ".tiff",
+        ".tif",
+        4_000,
+        40_000,
+        make_slide,
+        _card(tile=BLOCK, overlap=64),
+    ),
+}
+"""What is run: title, format, suffixes of input and output, the two sizes, what makes the input, the card."""
+
+
+def measured(row: str, size: str, folder: str) -> list[float]:
+    """Copy an input through the engine in this process; return its peak megabytes and the seconds it took."""
+    _, kind, before, after, *_, card = ROWS[row]
+    keep_freed_memory()  # as every command does
+    start = time.perf_counter()
+    with (
+        open_source(Path(folder, f"{size}{before}"), kind, card) as source,
+        open_sink(Path(folder, f"{size}-out{after}"), kind, source, card) as sink,
+    ):
+        Engine(lambda x: x, card).run(source, sink)
+    return [status_megabytes("VmHWM"), time.perf_counter() - start]
+
+
+def compared(row: str) -> str:
+    """Measure both sizes and return a line of the table."""
+    title, _, suffix, _, small, large, make, _ = ROWS[row]
+    peaks = []
+    for size in (small, large):
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(folder, f"{size}{suffix}"), size)
+            peaks.append(in_fresh_process(__file__, row, str(size), folder))
+    (low, short), (high, long) = peaks
+    sizes = f"{title.format(f'{small:,}')} and {large:,}"
+    return f"| {sizes} | {low:.0f} | {high:.0f} | {high / low:.2f}x | {short:.0f} | {long:.0f} |"
+
+
+def main() -> None:
+    """Measure the rows that were asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all by default")
+    parser.add_argument("--peak", nargs=3, metavar=("ROW", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        print(json.dumps(measured(*options.peak)))
+        return
+    head = "| what, small and large | small MB | large MB | memory | small s | large s |"
+    record("Peak memory of tiled inference", [head, "|" + " --- |" * 6, *map(compared, options.rows or ROWS)])
+
+
+if __name__ == "__main__":
+    main()
