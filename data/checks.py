@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,8 @@ from .fingerprint import Facts, fingerprint, open_item
 from .geometry import SlideGeometry
 from .inventory import Item, pair, take_inventory
 from .io.formats import KINDS, Kind
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with (checked files, all files)."""
@@ -158,7 +161,7 @@ def _checked(
             finding.facts = fingerprint(kind, source)
             if label:
                 _check_label(finding, source)
-    except (UserError, OSError) as error:
+    except Exception as error:  # whatever it is, the other files are still read
         finding.errors.append(_reason(error, item.path))
     if needs_label and not label:
         finding.errors.append("has no labels of its name")
@@ -175,7 +178,7 @@ def _check_label(finding: Finding, source: Source) -> None:
         with labels:
             finding.label_facts = fingerprint(kind, labels, as_labels=True)
             difference = _difference(source, labels)
-    except (UserError, OSError) as error:
+    except Exception as error:
         finding.errors.append(f"labels: {_reason(error, label.path)}")
         return
     if difference:
@@ -224,7 +227,9 @@ def _digests(finding: Finding) -> Iterator[str]:
 
 def _reason(error: Exception, path: Path) -> str:
     """Return an error in one line without the path, which is told beside it."""
-    text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    if not isinstance(error, (UserError, OSError)):
+        logger.error("%s: unexpected error", path, exc_info=error)
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
     return " ".join(text.split()).removeprefix(f"{path}: ").removeprefix("the file ")
 
 

@@ -30,6 +30,12 @@ def names_of(dataset: rasterio.DatasetReader) -> tuple[str, ...]:
     return tuple(each.name for each in dataset.colorinterp)
 
 
+def is_image(dataset: rasterio.DatasetReader) -> bool:
+    """Tell whether the bands are those of an image, and not of a raster of other numbers."""
+    has_colours = names_of(dataset) in CHANNELS or names_of(dataset) == ("palette",)
+    return has_colours and dataset.dtypes[0] in ("uint8", "uint16")
+
+
 def conversion(
     dataset: rasterio.DatasetReader, profile: bytes | None, premultiplied: bool
 ) -> tuple[int, np.dtype, Convert]:

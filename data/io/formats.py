@@ -181,17 +181,20 @@ def _is_dicom(path: Path) -> bool:
 
 def _tiff_candidates(path: Path) -> list[Kind]:
     """A map, or what an image cannot hold, is for the maps; a pyramid of tiles is a slide; all else is an image."""
+    import warnings
+
     import rasterio
 
+    from .channels import is_image
     from .decode import gdal
 
     try:
-        with gdal(), rasterio.open(path) as dataset:
+        with gdal(), warnings.catch_warnings(action="ignore"), rasterio.open(path, driver="GTiff") as dataset:
             if dataset.crs or dataset.gcps[0] or not dataset.transform.is_identity:
                 return ["geotiff", "image", "slide"]
             if dataset.overviews(1) and dataset.is_tiled and dataset.count == 3:
                 return ["slide", "image", "geotiff"]
-            if dataset.count > 4 or dataset.dtypes[0] not in ("uint8", "uint16"):
+            if not is_image(dataset):
                 return ["geotiff", "image", "slide"]
             return ["image", "geotiff", "slide"]
     except rasterio.errors.RasterioError:

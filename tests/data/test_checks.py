@@ -14,6 +14,7 @@ from foveal.core.errors import UserError
 from foveal.data.check import check_and_print
 from foveal.data.check_table import print_report
 from foveal.data.checks import check_folder, write_report
+from foveal.data.fingerprint import fingerprint
 from foveal.data.io.image import write_image
 from foveal.tests.fixtures.dicom import write_series
 
@@ -284,3 +285,16 @@ def test_many_labels_and_folders_are_cut_short_in_the_table(tmp_path):
     assert len(report.classes) == 25
     assert "and 5 more" in text
     assert "and 17 more" in text
+
+
+def test_an_unexpected_error_does_not_stop_the_others(tmp_path, monkeypatch, caplog):
+    def fail(kind, source, as_labels=False):
+        if source.path.name == "deep.png":
+            raise ZeroDivisionError
+        return fingerprint(kind, source, as_labels)
+
+    monkeypatch.setattr("foveal.data.checks.fingerprint", fail)
+    report = found(check_folder(images(tmp_path)))
+    assert report["deep.png"].errors == ["ZeroDivisionError"]
+    assert report["colour.png"].errors == []
+    assert "deep.png: unexpected error" in caplog.text
