@@ -41,6 +41,7 @@ PLUGINS = {
 """One decoder for each compression: which of several pydicom tries first would hang on what is installed."""
 TURBO = (JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
 """Read by libjpeg-turbo: pydicom's plugins under permissive licences lack 12 bits."""
+END_MARKER = b"\xff\xd9"  # of JPEG; padding may follow
 SIZE_MARKERS = {0xFFC0, 0xFFC1, 0xFFC2, 0xFFC3, 0xFFF7}  # of JPEG and, the last, JPEG-LS
 
 
@@ -121,6 +122,8 @@ def _decoded(frame: Frame) -> np.ndarray:
 def _turbo(encoded: bytes, frame: Frame) -> np.ndarray:
     """Return the samples of a JPEG stream of 12 bits or without loss, with their sign."""
     file = frame.file
+    if END_MARKER not in encoded[-16:]:  # libjpeg-turbo fills what is missing, and says nothing
+        raise damaged(file.path, f"pixels of image {frame.index + 1} end early")
     if file.channels == 3 and file.photometric != PALETTE:
         stored = "RGB" if file.photometric == "RGB" else "YCbCr"
         return jpeg8_decode(encoded, colorspace=stored, outcolorspace="RGB").astype(file.dtype, copy=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 (its own name for itself)
 from pydicom import dcmread
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -390,3 +391,17 @@ def test_an_element_that_claims_gigabytes_takes_none(tmp_path):
     refused(tmp_path / "claim", "the file is damaged")
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
+
+
+CUT = ["JPGExtended", "SC_rgb_jpeg_gdcm", "SC_rgb_jpeg_dcmtk", "MR_small_jp2klossless", "MR_small_jpeg_ls_lossless",
+       "MR_small_RLE"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_compressed_pixels_that_end_early_are_refused(tmp_path, name):
+    dataset = dcmread(SAMPLES / f"{name}.dcm")
+    encoded = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    dataset.PixelData = encapsulate([encoded[: len(encoded) * 9 // 10]])
+    dataset.ImageType = ["DERIVED", "PRIMARY"]
+    dataset.save_as(tmp_path / "cut")
+    refused(tmp_path / "cut", "pixels of image 1")
