@@ -26,7 +26,8 @@ def main() -> int:
             sources = campaign.found_files(options.input or samples.make(options.format, Path(folder)), options.format)
         if not sources:
             sys.exit(f"no {options.format} files in {', '.join(map(str, options.input))}")
-        limits = Limits(seconds=options.seconds, megabytes=options.megabytes)
+        megabytes = options.megabytes or campaign.MEGABYTES.get(options.format, Limits.megabytes)
+        limits = Limits(seconds=options.seconds, megabytes=megabytes)
         reader = f"foveal.tests.fuzz.{'inference' if options.infer else 'readers'}:{options.format}"
         trials = campaign.run(reader, sources, options.count, options.seed, options.workers, limits, save)
         kinds, bad, slowest, largest = Counter(), [], 0.0, 0.0
@@ -55,7 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=Limits.seconds, help="of computation for one file")
-    parser.add_argument("--megabytes", type=float, default=Limits.megabytes, help="of growth for one file")
+    parser.add_argument("--megabytes", type=float, help="of growth for one file")
     parser.add_argument("--save", type=Path, help="folder for failing mutants")
     parser.add_argument("--reasons", action="store_true", help="print every refusal to stderr")
     return parser.parse_args()

@@ -20,6 +20,7 @@ SUFFIXES = {
     "geotiff": (".tif", ".tiff"),
     "slide": (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".dcm"),
 }
+MEGABYTES = {"slide": 512.0}  # the overview, of at most 2048 pixels along a side, and its mask take up to 250
 
 
 @dataclass(frozen=True)
