@@ -22,17 +22,12 @@ from ...core.weights.card import Card
 from ...core.weights.label import Label
 from ..geometry import LPS_RAS
 from .dicom import DicomSource
-from .dicom_made import MANUFACTURER, date_and_time, derived_uid, identity, sanitised, write_streamed
-from .dicom_records import ImageFile, quiet
+from .dicom_made import MANUFACTURER, date_and_time, derived_uid, identity, write_streamed
+from .dicom_records import quiet
+from .dicom_references import STAND_IN, references
 from .sink import SpooledSink
 
-STAND_IN = (1, 8)  # pixels of a frame by which highdicom describes those that are written after it
 HIGHEST = 255  # stored sample of the probability 1
-STATED = (
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames", "FrameOfReferenceUID",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
-)  # fmt: skip
-"""What `_add_place` says, each time in the same way."""
 LONGEST_NAME = 64  # characters that the standard allows
 
 
@@ -173,14 +168,14 @@ class DicomSegSink(SpooledSink):
 
     def _described(self, present: np.ndarray) -> Segmentation:
         """Return a segmentation whose frames show something where a segment is present, (slices, segments)."""
-        references = _references(self.source, self._has_source_grid())
-        first, *others = references
+        sources = references(self.source, self._has_source_grid())
+        first, *others = sources
         several = any(file.is_enhanced for file in self.source.files)
         place = self._place() if "FrameOfReferenceUID" in first else {}
         frames = np.tile(present[:, None, None], (1, *STAND_IN, 1))
         date, time = date_and_time(first)
         dataset = Segmentation(
-            source_images=[first] if several else references,
+            source_images=[first] if several else sources,
             further_source_images=others if several else None,
             pixel_array=frames,
             segmentation_type="BINARY" if self.is_binary else "FRACTIONAL",
@@ -277,49 +272,6 @@ def _description(number: int, segment: _Segment, card: Card) -> SegmentDescripti
         ),
         display_color=hd.color.CIELabColor.from_rgb(*label.colour),
     )
-
-
-def _references(source: DicomSource, has_source_grid: bool) -> list[Dataset]:
-    """Return a header for each source file, with frames of the stand-in's size, or another where the grids differ."""
-    header = sanitised(source.header())
-    for name in STATED:
-        if name in header:
-            delattr(header, name)
-    references = []
-    for file in source.files:
-        reference = Dataset() if references else header
-        for name in ("StudyInstanceUID", "SeriesInstanceUID"):
-            setattr(reference, name, getattr(header, name))
-        reference.Modality = header.get("Modality") or "OT"
-        reference.SOPClassUID, reference.SOPInstanceUID = file.sop_class, file.sop_instance
-        reference.Rows, reference.Columns = (STAND_IN[0] + (not has_source_grid), STAND_IN[1])
-        _add_place(reference, file, source)
-        references.append(reference)
-    return references
-
-
-def _add_place(reference: Dataset, file: ImageFile, source: DicomSource) -> None:
-    """Say where a source file's frames lie, both as single-frame files do and as multi-frame files do."""
-    first = file.frames[0]
-    shared = Dataset()
-    shared.PixelMeasuresSequence = None
-    if first.spacing is not None:
-        depth = source.geometry.spacing_mm[0] if source.geometry else 1.0
-        shared.PixelMeasuresSequence = PixelMeasuresSequence(first.spacing, depth, depth)
-        for element in shared.PixelMeasuresSequence[0]:
-            reference.add(element)
-    reference.SharedFunctionalGroupsSequence = [shared]
-    reference.NumberOfFrames = len(file.frames)
-    if first.position is None:
-        return
-    reference.FrameOfReferenceUID = file.frame_of_reference or derived_uid("frame of reference", file.series)
-    shared.PlaneOrientationSequence = PlaneOrientationSequence("PATIENT", first.orientation.tolist())
-    reference.ImageOrientationPatient = shared.PlaneOrientationSequence[0].ImageOrientationPatient
-    groups = [Dataset() for _ in file.frames]
-    for group, frame in zip(groups, file.frames, strict=True):
-        group.PlanePositionSequence = Position("PATIENT", frame.position.tolist())
-    reference.PerFrameFunctionalGroupsSequence = groups
-    reference.ImagePositionPatient = groups[0].PlanePositionSequence[0].ImagePositionPatient
 
 
 def _version() -> str:

@@ -121,13 +121,13 @@ def _check_alike(path: Path, frames: Sequence[Frame]) -> None:
 def _check_steps(path: Path, distances: np.ndarray, resample: bool) -> bool:
     """Refuse doubled and missing slices; tell whether the others are even."""
     steps = np.diff(distances)
-    typical = float(np.median(steps))
+    typical = float(np.sort(steps)[(len(steps) - 1) // 2])  # the lower median: a gap is not typical of three slices
     doubled = int((steps < max(DUPLICATE * typical, 1e-6)).sum())
     if doubled:
         place = distances[int(steps.argmin())]
         raise UserError(
-            f"{path}: {doubled + 1} images lie at the same place as another, such as {place:.2f} mm along the normal: "
-            "copies, or several times, echoes or phases in one series; keep one of each place."
+            f"{path}: {doubled} of the images lie at the same place as another, such as at {place:.2f} mm along "
+            "the normal: copies, or several times, echoes or phases in one series; keep one of each place."
         )
     even = (distances[-1] - distances[0]) / len(steps)
     if np.abs(distances - distances[0] - even * np.arange(len(distances))).max() <= UNEVEN * even:

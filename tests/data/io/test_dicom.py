@@ -239,9 +239,14 @@ def test_missing_slices_are_refused_even_when_resampling(tmp_path):
     refused(tmp_path / "s", match, resample=True)
 
 
+def test_a_missing_one_of_four_slices_is_missing(tmp_path):
+    write_series(tmp_path / "s", Grid(shape=(3, 4, 4)), slices=[0, 1, 3])
+    refused(tmp_path / "s", "1 of the slices are missing", resample=True)
+
+
 def test_doubled_slices_are_refused_even_when_resampling(tmp_path):
     write_series(tmp_path / "s", slices=[0, 1, 1, 2, 3])
-    refused(tmp_path / "s", r"2 images lie at the same place as another, such as 33\.25 mm")
+    refused(tmp_path / "s", r"1 of the images lie at the same place as another, such as at 33\.25 mm")
     refused(tmp_path / "s", "same place", resample=True)
 
 
