@@ -88,8 +88,6 @@ def _facts(path: Path) -> Dataset:
             facts = pydicom.dcmread(file, specific_tags=FACTS, stop_before_pixels=True)
         list(facts)  # values are decoded when they are looked at
         return facts
-    except OSError:
-        raise
     except Exception:  # damaged bytes make the reader fail in every possible way
         return Dataset()
 

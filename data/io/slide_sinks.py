@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -250,15 +250,6 @@ class PreviewSink(SlideSink):
         if self.kind in ("probabilities", "picture"):
             grid /= 255
         draw_preview(part, self.source, self.card, grid, factor * self.geometry.downsample)
-
-
-SINKS: dict[str, Callable[..., SlideSink]] = {
-    ".tif": HeatmapSink.like,
-    ".tiff": HeatmapSink.like,
-    ".geojson": GeoJsonSink.like,
-    ".png": PreviewSink.like,
-}
-"""How an output for a slide is made, by its suffix: of path, source, card and fingerprint."""
 
 
 def _mean(rows: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ HOLE_UM2 = 2500.0  # smaller holes belong to the tissue
 MARGIN_UM = 10.0  # what is pale at the edge belongs to it
 WEAKEST, STRONGEST = 0.02, 0.08  # bounds of the threshold, in optical density
 COLOURLESS = 0.03  # optical density; where nothing exceeds it there is no stain
+BAND = 128  # rows looked at at once
+SAMPLES = 512  # pixels along a side that tell the colour of glass
 DARKEST = 0.1  # transmission; colours darker than this are noise
 BRIGHT, CAST = 0.75, 0.12  # transmission of glass at least, difference between its colours at most
 
@@ -32,17 +34,17 @@ def tissue_mask(overview: np.ndarray, mpp: float) -> np.ndarray:
     Returns:
         bool (H, W).
     """
-    density = _density(overview)
-    colour = ndimage.gaussian_filter(np.ptp(density, axis=2), min(max(SMOOTHING_UM / mpp, 0.5), 8))
+    colour, darkness = _stain(overview)
+    colour = ndimage.gaussian_filter(colour, min(max(SMOOTHING_UM / mpp, 0.5), 8))
     if np.quantile(colour, 0.999) < COLOURLESS:
-        is_blank = np.quantile(density.mean(axis=2), 0.999) - np.quantile(density.mean(axis=2), 0.001) < COLOURLESS
+        is_blank = np.quantile(darkness, 0.999) - np.quantile(darkness, 0.001) < COLOURLESS
         return np.full(colour.shape, not is_blank)
     # Otsu splits a slide that is all tissue into pale and dark; the upper bound keeps the pale.
     threshold = float(np.clip(threshold_otsu(colour), WEAKEST, STRONGEST))
     mask = _without_small(colour > threshold, SPECK_UM2 / mpp**2)
     mask = ~_without_small(~mask, HOLE_UM2 / mpp**2)
     margin = min(max(round(MARGIN_UM / mpp), 1), 32)
-    return ndimage.distance_transform_edt(~mask) <= margin if mask.any() else mask
+    return ndimage.maximum_filter(mask, 2 * margin + 1)
 
 
 def _without_small(mask: np.ndarray, area: float) -> np.ndarray:
@@ -53,16 +55,23 @@ def _without_small(mask: np.ndarray, area: float) -> np.ndarray:
     return is_kept[pieces]
 
 
-def _density(overview: np.ndarray) -> np.ndarray:
-    """Return the optical density against the slide's own glass, float32 (H, W, 3)."""
-    transmission = overview.astype(np.float32) / 255
-    return -np.log10(np.clip(transmission / _glass(transmission), DARKEST, 1))
+def _stain(overview: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how much the optical density differs between the colours, and its mean over them, float32 (H, W)."""
+    glass = _glass(overview[:: overview.shape[0] // SAMPLES + 1, :: overview.shape[1] // SAMPLES + 1])
+    colour, darkness = np.empty((2, *overview.shape[:2]), np.float32)
+    for top in range(0, len(overview), BAND):
+        rows = slice(top, top + BAND)
+        transmission = overview[rows].astype(np.float32) / (255 * glass)
+        density = -np.log10(transmission.clip(DARKEST, 1))
+        colour[rows] = np.ptp(density, axis=2)
+        darkness[rows] = density.mean(axis=2)
+    return colour, darkness
 
 
-def _glass(transmission: np.ndarray) -> np.ndarray:
-    """Return the colour of empty glass, (3,): the middle of the bright pixels, or white where they tell nothing."""
-    bright = transmission[transmission.min(axis=2) > BRIGHT]
-    if len(bright) < 0.01 * transmission[..., 0].size:
+def _glass(overview: np.ndarray) -> np.ndarray:
+    """Return the colour of empty glass, (3,): that of the bright pixels, or white where they tell nothing."""
+    bright = overview[overview.min(axis=2) > 255 * BRIGHT]
+    if len(bright) < 0.01 * overview[..., 0].size:
         return np.ones(3, np.float32)
-    glass = np.quantile(bright, 0.75, axis=0).astype(np.float32)
+    glass = (np.quantile(bright, 0.75, axis=0) / 255).astype(np.float32)
     return glass if np.ptp(glass) < CAST else np.ones(3, np.float32)

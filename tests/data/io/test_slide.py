@@ -2,6 +2,7 @@ import logging
 import shutil
 
 import numpy as np
+import pydicom
 import pytest
 
 from foveal.core.errors import UserError
@@ -277,3 +278,31 @@ def test_damage_gives_pixels_or_one_error(tmp_path, kind):
             messages.append(str(error))
     assert all(str(copy) in each and "\n" not in each for each in messages)
     assert 0 < len(messages) < 24
+
+
+@pytest.mark.parametrize("field", ["NumberOfOpticalPaths", "NumberOfFrames", "TotalPixelMatrixColumns"])
+def test_dicom_numbers_that_contradict_one_another(tmp_path, image, field):
+    file = write_dicom(tmp_path, image) / "1.2.3_0.dcm"
+    dataset = pydicom.dcmread(file)
+    setattr(dataset, field, 2**31 - 1 if field != "TotalPixelMatrixColumns" else 5000)
+    dataset.save_as(file)
+    with pytest.raises(UserError, match=r"1\.2\.3_0\.dcm.*frames for \d+ tiles"):
+        SlideSource(tmp_path)
+
+
+def test_dicom_offsets_beyond_the_frames(tmp_path, image):
+    file = write_dicom(tmp_path, image) / "1.2.3_0.dcm"
+    data = file.read_bytes()
+    offsets = data.index(b"\xfe\xff\x00\xe0", data.index(b"\xe0\x7f\x10\x00")) + 8
+    file.write_bytes(data[: offsets + 8] + (2**20).to_bytes(4, "little") + data[offsets + 12 :])
+    with pytest.raises(UserError, match="table of offsets"):
+        SlideSource(file)
+
+
+def test_dicom_reading_names_no_patient(tmp_path, image, caplog, recwarn):
+    file = write_dicom(tmp_path, image) / "1.2.3_0.dcm"
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"1.2.4\0", b"SMITH\0"))  # no valid UID
+    SlideSource(file).close()
+    assert not recwarn.list
+    assert "SMITH" not in caplog.text

@@ -15,11 +15,12 @@ from foveal.core.weights.label import Label
 from foveal.data.io import slide_sinks
 from foveal.data.io.slide import SlideSource
 from foveal.data.io.slide_classes import classes_of
-from foveal.data.io.slide_sinks import SINKS, GeoJsonSink
+from foveal.data.io.slide_sinks import GeoJsonSink, HeatmapSink, PreviewSink
 from foveal.tests.fixtures.programs import ToyProgram
 from foveal.tests.fixtures.slide import stained, write_tiff
 
 HEIGHT, WIDTH = 333, 451
+SINKS = {".tif": HeatmapSink, ".geojson": GeoJsonSink, ".png": PreviewSink}
 NUCLEUS = Label(value=1, name="nucleus", colour=(40, 40, 255))
 STROMA = Label(value=2, name="stroma", colour=(255, 0, 200))
 
@@ -54,7 +55,7 @@ def run(slide, output, kind, mpp=None, fingerprint=""):
     program = PROGRAMS[kind]
     with (
         SlideSource(slide, mpp) as source,
-        SINKS[output.suffix](output, source, program.card, fingerprint) as sink,
+        SINKS[output.suffix].like(output, source, program.card, fingerprint) as sink,
     ):
         Engine(program, program.card).run(source, sink)
         pixels = source.read((slice(0, source.shape[1]), slice(0, source.shape[2])))
@@ -219,7 +220,7 @@ def test_preview_of_a_large_slide_is_bounded(tmp_path):
 
 def test_geometry_of_an_enlarging_program(slide, tmp_path):
     program = ToyProgram(lambda x: torch.nn.functional.interpolate(x, scale_factor=2.0), scale=2, tile=128)
-    with SlideSource(slide, 1.0) as source, SINKS[".tif"](tmp_path / "map.tif", source, program.card, "") as sink:
+    with SlideSource(slide, 1.0) as source, HeatmapSink.like(tmp_path / "map.tif", source, program.card, "") as sink:
         assert source.tissue((slice(0, 330), slice(0, 440)), scale=2).shape == (330, 440)
         assert source.geometry.scaled(2).difference(sink.geometry) is None
         Engine(program, program.card).run(source, sink)
