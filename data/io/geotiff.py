@@ -19,7 +19,7 @@ from ...core.weights.card import Card
 from ..geometry import RasterGeometry
 from .geotiff_dates import SUFFIXES, in_order, raster_files
 from .geotiff_encode import Description, lasting_tags, write_geotiff
-from .geotiff_raster import CACHE, Bands, Raster, Window, default_grid
+from .geotiff_raster import CACHE, Bands, Raster, Window
 from .sink import SpooledSink
 
 __all__ = ["SUFFIXES", "GeoTiffSink", "GeoTiffSource"]
@@ -150,8 +150,8 @@ class GeoTiffSource:
         raster = self.rasters[number]
         if not warp:
             raise UserError(f"{raster.path}: {why}. Give --warp to resample it, or resample it with gdalwarp first.")
-        grid = self.first.geometry if number else default_grid(raster)
-        self.rasters[number] = Raster(raster.path, bands, grid)
+        grid = self.first.geometry if number else None
+        self.rasters[number] = Raster(raster.path, bands, grid, warp=True)
         raster.close()
 
     def _warn(self) -> None:

@@ -127,10 +127,10 @@ def write_geotiff(spool: Spool, part: Path, description: Description, geometry: 
         _write(spool, plain, description, geometry, fast=cog)
         if cog:
             _optimise(plain, part, description)
-        read_layout(part)  # GDAL does not tell all that fails while a file is closed
+        _verify(spool, part, description)
     except (RasterioError, rasterio._err.CPLE_BaseError, SystemError, UserError) as error:
         number = errno.ENOSPC if "No space" in str(error) or _is_full(part) else errno.EIO
-        raise OSError(number, f"{os.strerror(number)} ({error})", str(part)) from None
+        raise OSError(number, f"{os.strerror(number)} ({error})") from None
     finally:
         if cog:
             plain.unlink(missing_ok=True)
@@ -147,7 +147,7 @@ def _write(spool: Spool, path: Path, description: Description, geometry: RasterG
         "height": spool.shape[1],
         "width": spool.shape[2],
         "crs": geometry.crs,
-        "nodata": _declared_nodata(spool, description, side),
+        "nodata": _declared_nodata(spool, description),
         "tiled": True,
         "blockxsize": side,
         "blockysize": side,
@@ -167,16 +167,24 @@ def _write(spool: Spool, path: Path, description: Description, geometry: RasterG
         del options["photometric"]  # told by the colour table
     with _environment(), rasterio.open(path, "w", **options) as file:
         _describe(file, description)
-        # What is skipped is left out of the file, as GDAL would leave it out after looking at it.
-        may_skip = description.is_sparse and description.fill == 0 and not description.has_mask
-        for window in _chunks(spool, side, 0 if may_skip else CHUNK_BYTES):
-            if may_skip and _is_unwritten(spool, window):
-                continue
+        for window in _chunks(spool, side, description):
             samples = spool.read(window)
             place = tuple((each.start, each.stop) for each in window)
             file.write(samples[:channels], window=place)
             if description.has_mask:
                 file.write_mask(samples[-1] > 0, window=place)
+
+
+def _verify(spool: Spool, path: Path, description: Description) -> None:
+    """Refuse a file that does not hold the samples: GDAL does not tell what fails while a file is closed."""
+    read_layout(path)
+    channels = spool.shape[0] - description.has_mask
+    with _environment(), rasterio.open(path) as file:
+        for window in _chunks(spool, _block_side(spool), description):
+            place = tuple((each.start, each.stop) for each in window)
+            samples = np.ascontiguousarray(spool.read(window)[:channels])
+            if file.read(window=place).tobytes() != samples.tobytes():
+                raise UserError(f"{path}: other samples were read than were written")
 
 
 def _optimise(plain: Path, path: Path, description: Description) -> None:
@@ -221,13 +229,19 @@ def _environment() -> Iterator[None]:
         yield
 
 
-def _chunks(spool: Spool, side: int, size: int = CHUNK_BYTES) -> Iterator[Window]:
-    """Yield windows of whole blocks, row by row, of at most `size` bytes where that is more than a block."""
+def _chunks(spool: Spool, side: int, description: Description) -> Iterator[Window]:
+    """Yield windows of whole blocks, row by row; what is left out of a sparse file is passed over.
+
+    GDAL would leave it out itself, but only after looking at all of it.
+    """
+    may_skip = description.is_sparse and description.fill == 0 and not description.has_mask
     channels, height, width = spool.shape
-    blocks = max(1, size // (side * side * channels * spool.dtype.itemsize))
+    blocks = 1 if may_skip else max(1, CHUNK_BYTES // (side * side * channels * spool.dtype.itemsize))
     for top in range(0, height, side):
         for left in range(0, width, side * blocks):
-            yield slice(top, min(top + side, height)), slice(left, min(left + side * blocks, width))
+            window = slice(top, min(top + side, height)), slice(left, min(left + side * blocks, width))
+            if not (may_skip and _is_unwritten(spool, window)):
+                yield window
 
 
 def _is_unwritten(spool: Spool, window: Window) -> bool:
@@ -253,11 +267,11 @@ def _block_side(spool: Spool) -> int:
     return side
 
 
-def _declared_nodata(spool: Spool, description: Description, side: int) -> float | None:
+def _declared_nodata(spool: Spool, description: Description) -> float | None:
     """Return the nodata value; of a label map where it is stored anywhere."""
     if not description.is_label_map:
         return description.nodata
-    is_used = any((spool.read(window) == description.fill).any() for window in _chunks(spool, side))
+    is_used = any((spool.read(window) == description.fill).any() for window in _chunks(spool, BLOCK, description))
     return description.fill if is_used else None
 
 

@@ -13,7 +13,6 @@ import rasterio
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform
 
 from ...core.errors import UserError
 from ..geometry import RasterGeometry
@@ -43,8 +42,8 @@ class Raster:
     Args:
         path: a TIFF file.
         bands: which to read, in this order: numbers from 1, or descriptions; None for all but an alpha band.
-        grid: where to put it: another raster's geometry, onto which it is resampled, bilinearly, or to the nearest
-            where it has a colour table. None for its own.
+        grid: where to put it if it is to be warped; None for a grid in the CRS of its ground control points.
+        warp: resample it, bilinearly, or to the nearest where it has a colour table.
 
     Attributes:
         bands: numbers of the bands read.
@@ -63,20 +62,21 @@ class Raster:
         UserError: the file is missing, damaged, or no raster of numbers; or it has no such band.
     """
 
-    def __init__(self, path: Path, bands: Bands | None = None, grid: RasterGeometry | None = None) -> None:
+    def __init__(
+        self, path: Path, bands: Bands | None = None, grid: RasterGeometry | None = None, warp: bool = False
+    ) -> None:
         self.path = path
         self.layout: Layout | None = read_layout(path)
         self.store: BlockStore | None = None
         self.cache = CACHE
-        self.file: rasterio.DatasetReader | None = None
-        self.dataset: rasterio.DatasetReader | None = None
+        self.opened: list[rasterio.DatasetReader] = []
         try:
             with gdal(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                self.file = self.dataset = rasterio.open(path, driver="GTiff")
+                self.opened.append(rasterio.open(path, driver="GTiff"))
                 self._refuse_unsupported()
                 self._describe(bands)
-                if grid is not None:
+                if warp:
                     self._warp(grid)
         except UserError:
             self.close()
@@ -84,6 +84,16 @@ class Raster:
         except Exception as error:  # damaged bytes make the reader fail in every possible way
             self.close()
             raise damaged(path, error) from None
+
+    @property
+    def file(self) -> rasterio.DatasetReader:
+        """The file as it is."""
+        return self.opened[0]
+
+    @property
+    def dataset(self) -> rasterio.DatasetReader:
+        """The file, or what it is resampled to."""
+        return self.opened[-1]
 
     def row_bytes(self, rows: int) -> int:
         """Return the bytes of the decoded blocks that a window of all columns and this many rows reaches into."""
@@ -151,9 +161,8 @@ class Raster:
         """Close the file."""
         if self.store:
             self.store.close()
-        for dataset in (self.dataset, self.file):
-            if dataset is not None:
-                dataset.close()
+        for dataset in reversed(self.opened):
+            dataset.close()
 
     def _refuse_unsupported(self) -> None:
         file = self.file
@@ -181,29 +190,36 @@ class Raster:
         self.tags, self.acquisition = file.tags(), file.tags(ns="IMAGERY")
         self.has_points = bool(file.gcps[0]) and transform.is_identity
 
-    def _warp(self, grid: RasterGeometry) -> None:
+    def _warp(self, grid: RasterGeometry | None) -> None:
         """Put another grid in place of the file's own."""
         crs = self.file.gcps[1] if self.has_points else self.file.crs
-        if crs is None or grid.crs is None:
+        if crs is None or (grid is not None and grid.crs is None):
             raise UserError(f"{self.path}: cannot be resampled, as it or the first raster names no CRS.")
+        if self.has_points:  # GDAL takes points onto a grid of its own only
+            self._resample(crs=crs)
+        if grid is not None:
+            height, width = grid.shape
+            self._resample(crs=grid.crs, transform=grid.transform, height=height, width=width)
+        dataset = self.dataset
+        self.rule = "nodata" if self.nodata is not None else "alpha"
+        self.geometry = RasterGeometry(dataset.shape, dataset.crs, dataset.transform)
+        self.layout = None
+
+    def _resample(self, **grid: object) -> None:
         is_palette = self.file.colorinterp[0] == ColorInterp.palette
-        self.dataset = WarpedVRT(
-            self.file,
-            src_crs=crs,
-            crs=grid.crs,
-            transform=grid.transform,
-            height=grid.shape[0],
-            width=grid.shape[1],
-            resampling=Resampling.nearest if is_palette else Resampling.bilinear,
-            nodata=self.nodata,
-            add_alpha=self.nodata is None and self.alpha is None,
-            warp_mem_limit=CACHE // MEGABYTE,
+        needs_alpha = self.nodata is None and self.alpha is None
+        self.opened.append(
+            WarpedVRT(
+                self.dataset,
+                resampling=Resampling.nearest if is_palette else Resampling.bilinear,
+                nodata=self.nodata,
+                add_alpha=needs_alpha,
+                warp_mem_limit=CACHE // MEGABYTE,
+                **grid,
+            )
         )
-        if self.nodata is None:
-            self.rule, self.alpha = "alpha", self.alpha or self.dataset.count
-        else:
-            self.rule = "nodata"
-        self.geometry, self.layout = grid, None
+        if needs_alpha:
+            self.alpha = self.dataset.count
 
     def _samples(self, window: Window) -> np.ndarray:
         """Return stored samples, (bands, h, w); where a mask or alpha is the rule, it comes after them."""
@@ -254,14 +270,6 @@ def damaged(path: Path, error: Exception) -> UserError:
     """Return the error that tells of a file which cannot be decoded."""
     reason = " ".join(str(error.__cause__ or error).replace(f"{path.name}, ", "").split()) or type(error).__name__
     return UserError(f"{path}: the file is damaged or was cut short ({reason}); get or write it again.")
-
-
-def default_grid(raster: Raster) -> RasterGeometry:
-    """Return a grid that is north up for a raster which is located by ground control points."""
-    points, crs = raster.file.gcps
-    height, width = raster.geometry.shape
-    transform, width, height = calculate_default_transform(crs, crs, width, height, gcps=points)
-    return RasterGeometry((height, width), crs, transform)
 
 
 def _chosen(path: Path, file: rasterio.DatasetReader, bands: Bands | None, alpha: int | None) -> tuple[int, ...]:

@@ -49,11 +49,11 @@ class BlockStore:
         """Return a window, (C, h, w)."""
         rows, columns = window
         samples = np.empty((self.shape[0], rows.stop - rows.start, columns.stop - columns.start), self.dtype)
-        reached = list(_blocks(rows, self.block[0]))
-        if len(reached) > len(self.held):
-            self.held = [None] * len(reached)
-            self.decoded = np.zeros((len(reached), self.columns), bool)
-        for row, inner_rows, place_rows in reached:
+        most = (rows.stop - rows.start - 2) // self.block[0] + 2  # that so many rows reach into, wherever they begin
+        if most > len(self.held):
+            self.held = [None] * most
+            self.decoded = np.zeros((most, self.columns), bool)
+        for row, inner_rows, place_rows in _blocks(rows, self.block[0]):
             place = self._place(row)
             for column, inner_columns, place_columns in _blocks(columns, self.block[1]):
                 if not self.decoded[place, column]:
