@@ -88,7 +88,7 @@ def suffix_of(path: Path) -> str:
 
 
 def is_dicom_folder(path: Path) -> bool:
-    """Tell whether a folder holds DICOM files, at its top."""
+    """Tell whether a folder holds DICOM files, by their content or suffix; those in folders below do not count."""
     return path.is_dir() and any(_is_dicom(each) for each in sorted(path.iterdir()) if each.is_file())
 
 
@@ -165,7 +165,7 @@ def _candidates(path: Path) -> list[Kind]:
         return ["nifti"]
     if suffix in SLIDE_SUFFIXES:
         return ["slide"]
-    if _is_dicom(path) or suffix in DICOM_SUFFIXES:
+    if _is_dicom(path):
         return ["dicom", "slide"]
     with path.open("rb") as file:
         head = file.read(4)
@@ -175,6 +175,8 @@ def _candidates(path: Path) -> list[Kind]:
 
 
 def _is_dicom(path: Path) -> bool:
+    if suffix_of(path) in DICOM_SUFFIXES:
+        return True
     with path.open("rb") as file:
         return file.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
 

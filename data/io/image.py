@@ -86,7 +86,7 @@ class ImageSource:
         page: int | None = None,
     ) -> None:
         self.path = Path(path)
-        self.picture = open_picture(self.path) if page is None else open_picture(self.path, page)
+        self.picture = open_picture(self.path, page)
         self.has_alpha = self.picture.shape[0] in (GREY_ALPHA, RGB_ALPHA)
         self.colours = self.picture.shape[0] - self.has_alpha
         if channels not in (None, self.colours) and self.colours != GREY:
