@@ -113,8 +113,10 @@ def read_tags(path: Path, directory: int = 1) -> dict[int, np.ndarray]:
 def _telling(path: Path) -> Iterator[None]:
     try:
         yield
-    except (struct.error, KeyError, IndexError, StopIteration) as error:
-        raise _damaged(path, f"its directory makes no sense: {error!r}") from None
+    except KeyError as error:
+        raise _damaged(path, f"its directory has no tag {error}") from None
+    except (struct.error, IndexError, StopIteration):
+        raise _damaged(path, "its directory makes no sense") from None
     except _DamageError as error:
         raise _damaged(path, str(error)) from None
 
@@ -150,6 +152,8 @@ def _pages(file: BinaryIO, size: int) -> Iterator[dict[int, np.ndarray]]:
 
 def _page(file: BinaryIO, size: int, offset: int, order: str, is_big: bool) -> tuple[dict[int, np.ndarray], int]:
     count_format, entry_format, next_format = ("Q", "HHQ8s", "Q") if is_big else ("H", "HHL4s", "L")
+    if offset > size:
+        raise _DamageError("a directory lies beyond its end")
     file.seek(offset)
     (count,) = struct.unpack(f"{order}{count_format}", file.read(8 if is_big else 2))
     length = struct.calcsize(f"{order}{entry_format}")
@@ -174,7 +178,7 @@ def _values(file: BinaryIO, size: int, kind: int, number: int, value: bytes, ord
     if length > len(value):
         (place,) = struct.unpack(f"{order}{'L' if len(value) == 4 else 'Q'}", value)
         if place + length > size:
-            raise _DamageError(f"a tag of {length} bytes lies beyond the end")
+            raise _DamageError(f"a tag of {length} bytes lies beyond its end")
         file.seek(place)
         value = file.read(length)
     return np.frombuffer(value[:length], dtype)

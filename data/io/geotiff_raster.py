@@ -184,9 +184,10 @@ class Raster:
         self.nodata = _possible(file.nodatavals[self.bands[0] - 1], self.dtype)
         self.rule: Rule = _rule(file.mask_flag_enums[self.bands[0] - 1], self.nodata)
         transform = file.transform
-        if not np.isfinite(transform).all() or transform.determinant == 0:
-            raise UserError(f"{self.path}: has an impossible transform {tuple(transform)[:6]}; correct its tags.")
+        is_possible = np.isfinite(transform).all() and transform.determinant != 0
         self.geometry = RasterGeometry(file.shape, file.crs, transform)
+        if not is_possible or self.geometry.difference(self.geometry):  # which overflows where numbers are absurd
+            raise UserError(f"{self.path}: has an impossible transform {tuple(transform)[:6]}; correct its tags.")
         self.tags, self.acquisition = file.tags(), file.tags(ns="IMAGERY")
         self.has_points = bool(file.gcps[0]) and transform.is_identity
 
