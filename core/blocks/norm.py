@@ -38,11 +38,11 @@ class _OrderedGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        return x.view_as(x)
+        return x
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        pass
+        ctx.mark_dirty(*inputs)  # the tensor itself goes on; a view of it could not be changed in place afterwards
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

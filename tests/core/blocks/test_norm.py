@@ -81,6 +81,20 @@ def test_scripted_and_exported_programs_give_the_same(kind, extent):
     assert all("Ordered" not in str(node.target) for node in exported.graph.nodes)
 
 
+@pytest.mark.parametrize(("kind", "extent"), NORMS)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_result_may_be_changed_in_place(kind, extent, batch):
+    torch.manual_seed(0)
+    norm = kind(CHANNELS, affine=True).double()
+    x = torch.randn(batch, CHANNELS, *extent, dtype=torch.float64, requires_grad=True)
+    found, expected = (
+        torch.autograd.grad(to_tokens(form()).square().sum(), (x, norm.weight, norm.bias))
+        for form in (lambda: norm(x).add_(x).relu_(), lambda: (written_out(norm, x, True) + x).relu())
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_layer_norm_is_over_the_channels_of_each_position(batch):
     torch.manual_seed(0)
