@@ -1,0 +1,1 @@
+"""Two-dimensional medicine: segmentation of slices, and classification of radiographs."""

@@ -1,0 +1,1 @@
+"""Training losses, one idea per file, needing torch alone."""
