@@ -1,7 +1,8 @@
 """GeoTIFF: rasters of any size, bands and number type, one or many dates of a place, with CRS, transform and nodata.
 
 Arrays are (C, H, W), and (T, C, H, W) for many dates. Values are physical: stored sample * scale + offset. What counts
-for nothing - nodata, NaN, masked, transparent, or never written - is read as 0 and written as nodata again.
+for nothing - nodata, NaN, masked, transparent, or never written - is read as 0 and written as nodata again. Whole
+numbers beyond 2^24 lose their last bits, as programs compute in float32.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 class GeoTiffSource:
     """A raster file, or many dates of one place, read in windows as float32.
+
+    Windows are read from top to bottom. Decoded rows of wide files are kept in a temporary file (in TMPDIR), so that
+    memory does not grow with the width.
 
     Args:
         paths: a TIFF file; or a folder or a list of files, one for each date, all on one grid. Dates are sorted.

@@ -77,8 +77,8 @@ class Description:
         """
         if values.dtype.kind in "ui":
             return values.astype(self.dtype, copy=False)
-        # Whole numbers of 32 bits need more than float32, whose highest lies beyond theirs.
-        scaled = values.astype(np.float32 if self.dtype.itemsize <= 2 else np.float64)
+        # Whole numbers of 32 bits and more need more than float32, whose next number may lie beyond their highest.
+        scaled = values.astype(np.float32 if self.dtype in ("u1", "i1", "u2", "i2", "f4") else np.float64)
         for band, scale, offset in zip(scaled, self.scales, self.offsets, strict=False):
             if (scale, offset) != (1, 0):
                 band -= offset
@@ -86,7 +86,8 @@ class Description:
         if self.dtype.kind != "f":
             limits = np.iinfo(self.dtype)
             np.rint(scaled, out=scaled)
-            np.clip(scaled, limits.min, limits.max, out=scaled)
+            highest = limits.max if self.dtype.itemsize < 8 else np.nextafter(float(limits.max), 0)
+            np.clip(scaled, limits.min, highest, out=scaled)
         samples = scaled.astype(self.dtype, copy=False)
         if self.nodata is not None and not np.isnan(self.nodata):
             nodata = self.dtype.type(self.nodata)

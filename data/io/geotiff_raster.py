@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 
 from ...core.errors import UserError
@@ -122,6 +122,7 @@ class Raster:
 
         Raises:
             UserError: the file is damaged there.
+            OSError: the folder of temporary files is full.
         """
         try:
             with gdal(), warnings.catch_warnings():
@@ -129,15 +130,15 @@ class Raster:
                 samples = self._samples(window)
                 valid = self._valid(samples, window)
         except Exception as error:
+            if isinstance(error, OSError) and not isinstance(error, RasterioError):
+                raise  # no room for the temporary file
             raise damaged(self.path, error) from None
         values = samples[: len(self.bands)].astype(np.float32)
         for band, scale, offset in zip(values, self.scales, self.offsets, strict=True):
             if (scale, offset) != (1, 0):
                 band *= np.float32(scale)
                 band += np.float32(offset)
-        if valid is None:
-            return values, None
-        if valid.all():
+        if valid is None or valid.all():
             return values, None
         np.copyto(values, 0, where=~valid)
         return values, valid
@@ -258,7 +259,7 @@ class Raster:
         elif self.rule in ("mask", "alpha"):
             parts.append(samples[-1:] > 0)
         if self.dtype.kind == "f":
-            parts.append(np.isfinite(bands))  # no network can do anything with the others
+            parts.append(np.abs(bands) <= np.finfo(np.float32).max)  # neither NaN nor beyond what a network takes
         if self.layout is not None and self.layout.is_sparse:
             parts.append(self.layout.stored_samples(window, self.bands)[None])
         valid = parts[0] if parts else None
@@ -287,12 +288,12 @@ def _chosen(path: Path, file: rasterio.DatasetReader, bands: Bands | None, alpha
 def _number(path: Path, file: rasterio.DatasetReader, band: int | str) -> int:
     """Return the number of a band that is told by number, description, or a word of one description alone."""
     text = str(band).strip().casefold()
+    if text.isdecimal() and 1 <= int(text) <= file.count:
+        return int(text)
     names = [(each or "").casefold() for each in file.descriptions]
     for found in ([name == text for name in names], [text in name.split() for name in names]):
         if sum(found) == 1:
             return found.index(True) + 1
-    if text.isdecimal() and 1 <= int(text) <= file.count:
-        return int(text)
     known = ", ".join(f"{n} ({name})" if name else str(n) for n, name in enumerate(file.descriptions, start=1))
     raise UserError(f"{path}: has no band {band}; its bands are {known}. Choose among them with --bands.")
 

@@ -81,7 +81,9 @@ def test_a_larger_output_covers_the_same_ground(tmp_path, name):
         assert np.array_equal(after.read()[:, 1::3, 1::3], before.read())
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float32", "float64"]
+)
 def test_every_number_type_is_kept(tmp_path, dtype):
     assert_copied(write_raster(tmp_path / "a.tif", samples(2, dtype)), tmp_path)
 
@@ -115,6 +117,16 @@ def test_no_value_becomes_nodata_by_chance(tmp_path, dtype, nodata, moved):
     program = ToyProgram(lambda x: torch.full_like(x, nodata), channels=("one",))
     after, _ = read_raster(run(path, tmp_path / "b.tif", program))
     assert np.array_equal(after, np.where(array == nodata, nodata, moved))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_values_beyond_the_type_become_its_ends(tmp_path, dtype):
+    path = write_raster(tmp_path / "a.tif", samples(1, dtype))
+    program = ToyProgram(lambda x: torch.where(x > x.mean(), 1e30, -1e30), channels=("one",))
+    after, _ = read_raster(run(path, tmp_path / "b.tif", program, tile=None))
+    limits = np.iinfo(dtype)
+    assert after.min() == limits.min
+    assert after.max() >= limits.max - 2048  # float64's step there
 
 
 def test_values_are_rounded_and_cut_off(tmp_path):
@@ -189,6 +201,9 @@ def test_bands_are_chosen_by_number_description_or_word(tmp_path):
         with GeoTiffSource(path, bands=bands) as source:
             assert source.channels == ("B8 nir", "B4 red")
             assert np.array_equal(source.read(WHOLE), array[[3, 0]])
+    write_raster(tmp_path / "named.tif", array, names=("Band 2", "Band 3", "Band 4", "Band 8"))
+    with GeoTiffSource(tmp_path / "named.tif", bands=("2", "8")) as source:  # a number first of all
+        assert source.channels == ("Band 3", "Band 8")
     for bands in [(5,), (0,), ("B5",), ("B",)]:
         with pytest.raises(UserError, match=r"a\.tif: has no band .*1 \(B4 red\).*--bands"):
             GeoTiffSource(path, bands=bands)
