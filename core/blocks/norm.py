@@ -34,7 +34,7 @@ class LayerNorm2d(nn.Module):
 
 
 class _OrderedGradient(torch.autograd.Function):
-    """The identity; the gradient that comes back is put in order in memory."""
+    """The identity; the gradient that comes back is put in the order of the map."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
@@ -43,20 +43,41 @@ class _OrderedGradient(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.mark_dirty(*inputs)  # the tensor itself goes on; a view of it could not be changed in place afterwards
+        ctx.channels_last = has_channels_last(output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad.contiguous()
+        return _with_channels_last(grad) if ctx.channels_last else grad.contiguous()
 
 
 class _Ordered(nn.Module):
-    """Puts the map and its gradient in order. Scripted programs, which do not train, take the plain layer instead."""
+    """Puts the map and its gradient in the same order: channels last where the map is so throughout, else first.
+
+    Values are right for every order, so that without gradients nothing is copied. Scripted programs, which do not
+    train, take the plain layer instead.
+    """
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = super().__call__(x.contiguous())
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or not (torch.is_grad_enabled() and y.requires_grad):
-            return y
-        return _OrderedGradient.apply(y)
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return super().__call__(x.contiguous())
+        if not torch.is_grad_enabled():
+            return super().__call__(x)
+        y = super().__call__(x if has_channels_last(x) else x.contiguous())
+        return _OrderedGradient.apply(y) if y.requires_grad else y
+
+
+def has_channels_last(x: Tensor) -> bool:
+    """Tell whether (N, C, *spatial) lies in memory as (N, *spatial, C), with the strides that PyTorch gives that.
+
+    A batch of one may have any stride between images and still count as such for PyTorch; here it may not.
+    """
+    moved = x.movedim(1, -1)
+    return moved.stride() == torch.empty(moved.shape, device="meta").stride() and not x.is_contiguous()
+
+
+def _with_channels_last(grad: Tensor) -> Tensor:
+    layout = torch.channels_last if grad.ndim == 4 else torch.channels_last_3d
+    return grad if has_channels_last(grad) else grad.clone(memory_format=layout)
 
 
 class BatchNorm2d(_Ordered, nn.BatchNorm2d):

@@ -35,12 +35,20 @@ def as_map(y):
     return y
 
 
+def channels_last(x):
+    """The map with its channels last in memory, all strides as PyTorch gives them."""
+    return x.clone(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
+
+
+def of_tokens(tokens, extent):
+    """Enter from tokens, uncopied: (N, L, C) -> (N, C, *spatial)."""
+    return tokens.mT.unflatten(2, extent)
+
+
 def gradients(norm, apply, x, leave, entering):
-    """Gradients of input, weight and bias where a map is made of tokens or is a map at once."""
-    extent = x.shape[2:]
-    start = x.flatten(2).mT.contiguous().detach() if entering else x.clone().detach()
-    start.requires_grad_()
-    y = leave(apply(start.mT.unflatten(2, extent) if entering else start))
+    """Gradients of input, weight and bias where a map comes as it is, with its channels last, or from tokens."""
+    start = (x.flatten(2).mT.contiguous() if entering is of_tokens else x.clone()).detach().requires_grad_()
+    y = leave(apply(of_tokens(start, x.shape[2:]) if entering is of_tokens else entering(start)))
     probe = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(1))
     return torch.autograd.grad((y * probe).sum(), (start, norm.weight, norm.bias))
 
@@ -54,7 +62,9 @@ def test_gradients_are_those_of_the_formula_for_every_layout(kind, extent, batch
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     x = torch.randn(batch, CHANNELS, *extent, dtype=torch.float64)
-    for leave, entering in itertools.product((to_tokens, to_tokens_last, as_map), (False, True)):
+    for leave, entering in itertools.product(
+        (to_tokens, to_tokens_last, as_map, channels_last), (as_map, channels_last, of_tokens)
+    ):
         ours = gradients(norm, norm, x, leave, entering)
         expected = gradients(norm, lambda map_: written_out(norm, map_, training), x, leave, entering)
         for one, other in zip(ours, expected, strict=True):
@@ -68,6 +78,20 @@ def test_values_and_parameters_are_those_of_pytorch(kind, extent):
     assert list(ours.state_dict()) == list(theirs.state_dict())
     x = torch.randn(2, CHANNELS, *extent)
     assert torch.equal(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize(("kind", "extent"), NORMS[:2])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_batch_norm_keeps_the_order_of_a_map_and_of_its_gradient(kind, extent, batch):
+    norm = kind(CHANNELS)
+    x = torch.randn(batch, CHANNELS, *extent, requires_grad=True)
+    last = channels_last(x)
+    y = norm(last)
+    (grad,) = torch.autograd.grad(y.clone(memory_format=torch.contiguous_format).square().sum(), last)
+    assert last.stride() == y.stride() == grad.stride() != x.stride()
+    with torch.no_grad():
+        assert norm(last).stride() == last.stride()
+        assert norm(x).stride() == x.stride()
 
 
 @pytest.mark.parametrize(("kind", "extent"), NORMS)
