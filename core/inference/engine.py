@@ -19,7 +19,9 @@ from ..errors import UserError
 from ..weights.card import Card, Sizes
 from .blend import Blender
 from .device import Precision, autocast, find_device
+from .intensity import with_intensity
 from .pipeline import Batch, Pipeline
+from .prepared import prepared
 from .streams import Carry, Index, Sink, Source, Window
 from .tiles import Blend, Span, plan_axis
 from .tta import mean_over_views
@@ -34,14 +36,14 @@ class Engine:
     """Runs a program over data of any size.
 
     Args:
-        program: (N, C, *extent) float tensor in the card's units -> (N, C', *scale * extent). A program of two
+        program: (N, C, *extent) float tensor, normalised as the card says -> (N, C', *scale * extent). A program of two
             dimensions takes a volume slice by slice.
         card: says the dimensions, the scale, the size multiple, the channels, what becomes of the outputs, and the
             default tile and overlap.
         device: "auto", "cpu", "cuda" or "cuda:1"; where the program already is.
         precision: what a network computes in; exported programs keep their own.
         tile: side of a tile in input samples, for all axes or each; "auto" for the card's; "whole" for all in one
-            pass. What fits into one tile is always computed in one pass.
+            pass. What fits into one tile is always computed in one pass; so is all that the card resizes to a frame.
         overlap: input samples that neighbouring tiles share; None for the card's, or less where the tile is small.
         tta: average over flips and transposes, at eight times the cost.
         blend: how neighbouring tiles share an output sample.
@@ -63,7 +65,7 @@ class Engine:
         blend: Blend = "linear",
         batch: int = 1,
     ) -> None:
-        self.program = program
+        self.program = prepared(program, card)
         self.card = card
         self.device = find_device(str(device))
         self.autocast = autocast(self.device, precision)
@@ -93,6 +95,7 @@ class Engine:
                 output is not finite or not as large as the card says; a tile does not fit into the GPU's memory.
         """
         self._check(source, sink)
+        source = with_intensity(source, self.card)
         axes = self.plan(source.shape[-source.spatial :])
         missing = [number for number, row in enumerate(axes[0]) if row.final > sink.rows_done]
         last = tuple(len(axis) - 1 for axis in axes[1:])
@@ -115,7 +118,7 @@ class Engine:
         return sink.array
 
     def _tiles(self, tile: Tile | None) -> tuple[int | None, ...]:
-        if tile in (None, "whole"):
+        if tile in (None, "whole") or self.card.frame:
             return (None,) * self.card.dimensions
         if tile == "auto":
             return self.card.per_axis("tile")

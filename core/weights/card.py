@@ -39,6 +39,13 @@ class Card:
         size_multiple: every spatial size of the input must be a multiple of this; one number, or one for each axis.
         tile: input samples along a side of a tile; one number, or one for each axis.
         overlap: input samples that neighbouring tiles share; one number, or one for each axis.
+        intensity: how values in the units of a format become those of the network: {} takes them as they are;
+            {"window": [low, high]} and {"percentiles": [low, high]}, of each channel of the whole input, are mapped to
+            `value_range` and cut off beyond; {"zscore": true} subtracts the mean of the whole input and divides by its
+            standard deviation. Images are in `value_range` without it.
+        mean: subtracted from each channel, in the units of `value_range`; () for none.
+        std: by which each channel is divided then.
+        frame: the size to which the whole input is resized, for networks that see it as a whole; () for none.
         spacing: distance between neighbouring samples that the network was trained on, for each spatial axis:
             millimetres for volumes, micrometres for slides, metres for rasters; () where it does not matter.
         outputs: names of the output channels; () where they are those of the input.
@@ -62,6 +69,10 @@ class Card:
     value_range: tuple[float, float] = (0.0, 1.0)
     scale: int = 1
     size_multiple: Sizes = 1
+    intensity: dict[str, Any] = field(default_factory=dict)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    frame: tuple[int, ...] = ()
     spacing: tuple[float, ...] = ()
     outputs: tuple[str, ...] = ()
     activation: Activation = "none"
@@ -137,7 +148,7 @@ def _problems(card: Card) -> Iterator[str]:
     for name in ("name", "app", "licence"):
         if not isinstance(getattr(card, name), str):
             yield f"{name} must be text, found {getattr(card, name)!r}"
-    for name in ("network", "training", "metrics"):
+    for name in ("network", "training", "metrics", "intensity"):
         if not isinstance(getattr(card, name), dict):
             yield f"{name} must be a mapping, found {getattr(card, name)!r}"
     yield from _network_problems(card.network)
@@ -146,6 +157,7 @@ def _problems(card: Card) -> Iterator[str]:
     if not _is_range(card.value_range):
         yield f"value_range must be two finite numbers, the lower first, found {card.value_range!r}"
     yield from _size_problems(card)
+    yield from _value_problems(card)
     yield from _output_problems(card)
 
 
@@ -176,6 +188,26 @@ def _size_problems(card: Card) -> Iterator[str]:
             yield f"tile {tile} must be a multiple of size_multiple {multiple}"
 
 
+def _value_problems(card: Card) -> Iterator[str]:
+    match card.intensity:
+        case {} if not card.intensity:
+            pass
+        case {"window": pair} | {"percentiles": pair} if len(card.intensity) == 1 and _is_range(_tupled(pair)):
+            pass
+        case {"zscore": True} if len(card.intensity) == 1:
+            pass
+        case _:
+            yield f"intensity must be a window, percentiles or zscore, found {card.intensity!r}"
+    for name in ("mean", "std"):
+        value = getattr(card, name)
+        if not _is_tuple_of(value, (int, float)) or len(value) not in (0, len(card.channels)):
+            yield f"{name} must be one number for each of the {len(card.channels)} channels, found {value!r}"
+    if len(card.mean) != len(card.std) or any(each <= 0 for each in card.std):
+        yield f"mean and std belong together, and std is above 0; found {card.mean!r} and {card.std!r}"
+    if card.frame and (len(card.frame) != card.dimensions or not all(_is_whole(each, 1) for each in card.frame)):
+        yield f"frame must be {card.dimensions} whole numbers, found {card.frame!r}"
+
+
 def _output_problems(card: Card) -> Iterator[str]:
     if not _is_tuple_of(card.spacing, (int, float)) or len(card.spacing) not in (0, card.dimensions):
         yield f"spacing must be one number for each of the {card.dimensions} axes, found {card.spacing!r}"
@@ -197,6 +229,10 @@ def _is_whole(value: object, lowest: int) -> bool:
 
 def _is_tuple_of(value: object, kind: type | tuple[type, ...]) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, kind) and not isinstance(item, bool) for item in value)
+
+
+def _tupled(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _is_range(value: object) -> bool:

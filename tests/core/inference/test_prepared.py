@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from foveal.core.errors import UserError
+from foveal.core.inference.engine import Engine
+from foveal.tests.fixtures.programs import ToyProgram, identity
+
+X = np.random.default_rng(0).random((3, 40, 56), dtype=np.float32)
+
+
+def test_channels_are_normalised():
+    program = identity(mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.4), tile=16, overlap=4)
+    expected = (X - np.reshape((0.5, 0.4, 0.3), (3, 1, 1))) / np.reshape((0.1, 0.2, 0.4), (3, 1, 1))
+    assert np.allclose(Engine(program, program.card).array(X), expected, atol=1e-5)
+
+
+def test_a_frame_is_seen_as_a_whole_and_resized_back_before_labels_are_made():
+    program = ToyProgram(lambda x: x.mean(1, keepdim=True) - 0.5, frame=(32, 32), activation="threshold")
+    small = F.interpolate(torch.from_numpy(X)[None], (32, 32), mode="bilinear", antialias=True).mean(1, keepdim=True)
+    expected = F.interpolate(small - 0.5, (40, 56), mode="bilinear", antialias=True)[0] > 0
+    assert np.array_equal(Engine(program, program.card).array(X), expected.numpy())
+    assert program.extents == [(32, 32)]
+
+
+def test_a_volume_of_frames_is_taken_slice_by_slice():
+    program = identity(frame=(20, 28))
+    y = Engine(program, program.card).array(np.stack([X, X], axis=1))
+    assert y.shape == (3, 2, 40, 56)
+    assert program.extents == [(20, 28)] * 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mean": (0.5,) * 3}, {"std": (1.0,)}, {"mean": (0,) * 3, "std": (0,) * 3}, {"frame": (3,)}]
+)
+def test_impossible_cards_are_refused(wrong):
+    with pytest.raises(UserError, match="mean|std|frame"):
+        identity(**wrong)
