@@ -3,12 +3,11 @@
 import timm
 from torch import Tensor, nn
 
-from ....core.messages import suggestion
-from .timm_layers import Backbone, open_residual_branches
+from ..backbone import check_name, fill_pretrained, open_residual_branches
 
 
 class TimmClassifier(nn.Module):
-    """An image classifier of timm; with "resnet50" it is MEDUSA's backbone alone, weights by the same names.
+    """An image classifier of timm; "resnet50" is MEDUSA's backbone alone, with weights of the same names.
 
     Args:
         name: name of the network in timm.
@@ -24,8 +23,7 @@ class TimmClassifier(nn.Module):
 
     def __init__(self, name: str = "resnet50", num_classes: int = 2, in_channels: int = 3) -> None:
         super().__init__()
-        if name not in timm.list_models():
-            raise ValueError(f"timm has no network {name!r}{suggestion(name, timm.list_models())}")
+        check_name(name)
         self.name = name
         self.num_classes = num_classes
         self.in_channels = in_channels
@@ -33,12 +31,17 @@ class TimmClassifier(nn.Module):
         open_residual_branches(self.backbone)
 
     def load_pretrained(self, source: str | None = None) -> None:
-        """Replace all weights but the classifier's; see `Backbone.load_pretrained`.
+        """Replace all weights but the classifier's, by those of a file or, for None, by timm's for ImageNet.
 
         Raises:
             UserError: the weights cannot be had, or do not fit.
         """
-        load_pretrained(self.backbone, self.name, self.in_channels, source)
+        fill_pretrained(
+            self.backbone,
+            self.backbone.pretrained_cfg["classifier"] + ".",
+            source,
+            lambda: timm.create_model(self.name, in_chans=self.in_channels, pretrained=True),
+        )
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
         """Return the logits."""

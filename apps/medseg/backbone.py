@@ -2,16 +2,17 @@
 
 # N batch, C channels, H W pixels
 
+from collections.abc import Callable
 from pathlib import Path
 
 import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, unwrap
-from ....core.weights.files import file_format, read_checkpoint, read_safetensors
+from ...core.errors import UserError
+from ...core.messages import suggestion
+from ...core.weights.adapters import fill, unwrap
+from ...core.weights.files import file_format, read_checkpoint, read_safetensors
 
 STAGES = 4
 
@@ -32,16 +33,17 @@ class Backbone(nn.ModuleDict):
 
     Raises:
         ValueError: timm has no such network, or it cannot be cut into stages.
+    Shape: (N, C, H, W) -> (N, classes), logits.
     """
 
     def __init__(self, name: str = "resnet50", in_channels: int = 3, num_classes: int = 2) -> None:
         layers = _feature_layers(name, in_channels)
-        super().__init__(layers.items())
+        super().__init__(dict(layers.items()))
         open_residual_branches(self)
         self.name = name
         self.in_channels = in_channels
         self.dims: list[int] = layers.feature_info.channels()[-STAGES:]
-        self.stage_of = _stages(list(layers), list(layers.return_layers)[-STAGES:])
+        self.stage_of = _stages(list(layers.keys()), list(layers.return_layers)[-STAGES:])
         self.fc = nn.Linear(self.dims[-1], num_classes)
 
     def stage(self, x_NCHW: Tensor, number: int) -> Tensor:
@@ -57,7 +59,7 @@ class Backbone(nn.ModuleDict):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the logits (N, classes) of images: the plain network."""
-        for number in range(STAGES + 1):
+        for number in range(5):  # the stem and four stages
             x_NCHW = self.stage(x_NCHW, number)
         return self.classify(x_NCHW)
 
@@ -71,9 +73,7 @@ class Backbone(nn.ModuleDict):
         Raises:
             UserError: the weights cannot be had, or do not fit.
         """
-        state = _read(source) if source else _downloaded(self.name, self.in_channels)
-        own = {name: value for name, value in self.state_dict().items() if name.startswith("fc.")}
-        fill(self, {name: value for name, value in state.items() if not name.startswith("fc.")} | own)
+        fill_pretrained(self, "fc.", source, lambda: _feature_layers(self.name, self.in_channels, pretrained=True))
 
 
 def open_residual_branches(module: nn.Module) -> None:
@@ -83,43 +83,66 @@ def open_residual_branches(module: nn.Module) -> None:
             nn.init.ones_(each.weight)
 
 
-def _feature_layers(name: str, in_channels: int, pretrained: bool = False) -> nn.ModuleDict:
-    if name not in timm.list_models():
+def check_name(name: str) -> None:
+    """Refuse a name that timm does not have.
+
+    Raises:
+        ValueError: there is no such network; a near name is suggested.
+    """
+    if name.partition(".")[0] not in timm.list_models():
         raise ValueError(f"timm has no network {name!r}{suggestion(name, timm.list_models())}")
-    layers = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=pretrained)
-    in_order = isinstance(layers, nn.ModuleDict) and str(getattr(layers, "output_fmt", "")).endswith("NCHW")
-    if not in_order or len(layers.feature_info.channels()) < STAGES:
+
+
+def fill_pretrained(net: nn.Module, classifier: str, source: str | None, download: Callable[[], nn.Module]) -> None:
+    """Fill a network with weights that know other classes; its classifier stays.
+
+    Args:
+        net: the network.
+        classifier: how the names of the classifier's weights begin.
+        source: a file of weights, or None to download.
+        download: builds the same network with its published weights.
+
+    Raises:
+        UserError: the weights cannot be had, or do not fit.
+    """
+    found = _read(Path(source)) if source else _downloaded(download)
+    own = {name: value for name, value in net.state_dict().items() if name.startswith(classifier)}
+    fill(net, {name: value for name, value in found.items() if not name.startswith(classifier)} | own)
+
+
+def _feature_layers(name: str, in_channels: int, pretrained: bool = False) -> nn.ModuleDict:
+    check_name(name)
+    try:
+        layers = timm.create_model(name, features_only=True, in_chans=in_channels, pretrained=pretrained)
+    except (AttributeError, RuntimeError) as error:  # how timm's networks without feature levels answer
+        raise ValueError(f"{name!r} has no feature levels ({error}); take a ResNet of timm") from error
+    ordered = hasattr(layers, "return_layers") and str(layers.output_fmt).endswith("NCHW")
+    if not ordered or len(layers.feature_info.channels()) < STAGES:
         raise ValueError(f"{name!r} cannot be cut into {STAGES} stages; take a ResNet, RegNet or ConvNeXt of timm")
     return layers
 
 
 def _stages(layers: list[str], ends: list[str]) -> list[int]:
-    """Return the stage of each layer: 0 up to the last four feature levels begin, then that of the level it leads to.
-
-    The layer after which a stage ends is the last of it. The first level's layers belong to stage 1 only from its own
-    layer on, so that what comes before is the stem.
-    """
-    stages = []
-    for layer in layers:
-        passed = sum(layers.index(end) < layers.index(layer) for end in ends)
-        stages.append(passed + 1 if passed or layer == ends[0] else 0)
-    return [*stages, -1]  # the classifier, which is listed last
+    """Return the stage of each layer, given the last layer of each of the four; the stem is 0, the classifier -1."""
+    places = [layers.index(end) for end in ends]
+    stages = [sum(end < place for end in places) + 1 for place in range(len(layers))]
+    return [0 if place < places[0] else stage for place, stage in enumerate(stages)] + [-1]
 
 
-def _read(path: str) -> dict[str, Tensor]:
-    if not Path(path).is_file():
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
         raise UserError(f"{path}: there is no such file of weights.")
-    if file_format(Path(path)) == "safetensors":
-        return unwrap(read_safetensors(Path(path))[0])
-    return unwrap(read_checkpoint(Path(path)))
+    if file_format(path) == "safetensors":
+        return unwrap(read_safetensors(path)[0])
+    return unwrap(read_checkpoint(path))
 
 
-def _downloaded(name: str, in_channels: int) -> dict[str, Tensor]:
+def _downloaded(download: Callable[[], nn.Module]) -> dict[str, Tensor]:
     try:
-        return _feature_layers(name, in_channels, pretrained=True).state_dict()
+        return download().state_dict()
     except Exception as error:  # whatever the network, the hub or the disk did
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"the ImageNet weights of {name} cannot be had ({reason}). Give a file of them as model.pretrained, "
+            f"the published weights cannot be downloaded ({reason}). Give a file of them in place of imagenet, "
             "or train without."
         ) from error
