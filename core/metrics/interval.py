@@ -1,9 +1,10 @@
 """How sure a mean over cases is: the bootstrap."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,49 @@ def bootstrap_mean(values: Sequence[float], confidence: float = 0.95, resamples:
     # The nearest resampled mean: interpolating between infinities would give not-a-number.
     ends = cases[draws].mean(dim=1).quantile(torch.tensor([tail, 1 - tail]).double(), interpolation="nearest")
     return Interval(cases.mean().item(), *ends.tolist(), len(cases))
+
+
+def bootstrap(
+    statistic: Callable[[Tensor], Tensor],
+    cases: int,
+    groups: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Interval]:
+    """Return statistics of a set of cases with their percentile bootstrap intervals (Efron 1979).
+
+    Whole groups are drawn with replacement, so that cases of one patient come together (Field and Welsh 2007).
+
+    Args:
+        statistic: gives k numbers, (k,), for the numbers of the cases drawn, (n,); not-a-number where one has no value.
+        cases: how many there are.
+        groups: the group of each case; None where every case is one.
+        confidence: share of resampled statistics inside the interval.
+        resamples: how many times as many groups are drawn.
+        seed: of the draws.
+
+    Raises:
+        ValueError: the confidence is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"the confidence must lie between 0 and 1, not be {confidence}")
+    whole = statistic(torch.arange(cases)).double()
+    members = _members(cases, groups)
+    if not members:
+        return [Interval(float("nan"), float("nan"), float("nan"), 0)] * len(whole)
+    draws = torch.randint(len(members), (resamples, len(members)), generator=torch.Generator().manual_seed(seed))
+    values = torch.stack([statistic(torch.cat([members[i] for i in draw])) for draw in draws.tolist()]).double()
+    tail = (1 - confidence) / 2
+    ends = values.nanquantile(torch.tensor([tail, 1 - tail]).double(), dim=0, interpolation="nearest")
+    return [Interval(*each, cases) for each in zip(whole.tolist(), *ends.tolist(), strict=True)]
+
+
+def _members(cases: int, groups: Sequence[str] | None) -> list[Tensor]:
+    """Return the numbers of the cases of each group."""
+    if groups is None:
+        return list(torch.arange(cases).split(1)) if cases else []
+    found: dict[str, list[int]] = {}
+    for number, group in enumerate(groups):
+        found.setdefault(group, []).append(number)
+    return [torch.tensor(each) for each in found.values()]

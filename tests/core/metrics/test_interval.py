@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from foveal.core.metrics.interval import bootstrap_mean
+from foveal.core.metrics.interval import bootstrap, bootstrap_mean
 
 
 def test_same_seed_same_interval() -> None:
@@ -46,3 +47,31 @@ def test_confidence_must_be_a_share() -> None:
 
 def test_text() -> None:
     assert str(bootstrap_mean([2.0, 2.0])) == "2 [2, 2], n = 2"
+
+
+def test_the_bootstrap_of_a_mean_is_that_of_any_statistic():
+    values = torch.randn(50, generator=torch.Generator().manual_seed(0)).double()
+    mean, spread = bootstrap(lambda cases: torch.stack([values[cases].mean(), values[cases].std()]), 50)
+    known = bootstrap_mean(values.tolist())
+    assert mean.mean == pytest.approx(known.mean)
+    assert mean.low == pytest.approx(known.low, abs=0.05)
+    assert mean.high == pytest.approx(known.high, abs=0.05)
+    assert spread.low < values.std() < spread.high
+
+
+def test_groups_are_drawn_whole():
+    seen = []
+
+    def statistic(cases):
+        seen.append(sorted(cases.tolist()))
+        return torch.zeros(1)
+
+    bootstrap(statistic, 4, ["a", "b", "a", "b"], resamples=20)
+    assert seen[0] == [0, 1, 2, 3]
+    assert {tuple(each) for each in seen[1:]} == {(0, 0, 2, 2), (0, 1, 2, 3), (1, 1, 3, 3)}
+
+
+def test_no_cases_have_no_statistics():
+    (none,) = bootstrap(lambda cases: torch.tensor([math.nan]), 0)
+    assert none.count == 0
+    assert math.isnan(none.mean)
