@@ -123,8 +123,8 @@ def _add_series(
     folder: Path, files: list[Path], root: Path, kinds: tuple[Kind, ...], inventory: Inventory
 ) -> Iterator[Path]:
     """Add the DICOM images among some files of one folder, by series; give the files that are none."""
-    from .io.dicom_files import read_image_file
-    from .io.dicom_records import NotAnImageError, NotDicomError
+    from .io.dicom.files import read_image_file
+    from .io.dicom.records import NotAnImageError, NotDicomError
 
     series: dict[str, list[Path]] = {}
     damaged = []

@@ -27,15 +27,15 @@ PREAMBLE = 128  # bytes before the mark of a DICOM file
 SINKS: dict[Kind, dict[tuple[str, ...], tuple[str, str]]] = {
     "image": {IMAGE_SUFFIXES: (".image", "ImageSink")},
     "dicom": {
-        (".dcm",): (".dicom_sinks", "DicomSink"),
+        (".dcm",): (".dicom", "DicomSink"),
         (".nii", ".nii.gz"): (".nifti", "NiftiSink"),
     },
     "nifti": {(".nii", ".nii.gz"): (".nifti", "NiftiSink")},
     "geotiff": {TIFF_SUFFIXES: (".geotiff", "GeoTiffSink")},
     "slide": {
-        TIFF_SUFFIXES: (".slide_sinks", "HeatmapSink"),
-        (".geojson",): (".slide_sinks", "GeoJsonSink"),
-        (".png",): (".slide_sinks", "PreviewSink"),
+        TIFF_SUFFIXES: (".slide", "HeatmapSink"),
+        (".geojson",): (".slide", "GeoJsonSink"),
+        (".png",): (".slide", "PreviewSink"),
     },
 }
 """For each format that is read: what can be written, by suffix; the first suffix is that of a folder's outputs."""
@@ -187,8 +187,8 @@ def _tiff_candidates(path: Path) -> list[Kind]:
 
     import rasterio
 
-    from .channels import is_image
-    from .decode import gdal
+    from .gdal import gdal
+    from .image.channels import is_image
 
     try:
         with gdal(), warnings.catch_warnings(action="ignore"), rasterio.open(path, driver="GTiff") as dataset:

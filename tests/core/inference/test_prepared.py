@@ -35,5 +35,5 @@ def test_a_volume_of_frames_is_taken_slice_by_slice():
     "wrong", [{"mean": (0.5,) * 3}, {"std": (1.0,)}, {"mean": (0,) * 3, "std": (0,) * 3}, {"frame": (3,)}]
 )
 def test_impossible_cards_are_refused(wrong):
-    with pytest.raises(UserError, match="mean|std|frame"):
+    with pytest.raises(UserError, match=r"mean|std|frame"):
         identity(**wrong)

@@ -1,0 +1,331 @@
+"""GeoTIFF: rasters of any size, bands and number type, one or many dates of a place, with CRS, transform and nodata.
+
+Arrays are (C, H, W), and (T, C, H, W) for many dates. Values are physical: stored sample * scale + offset. What counts
+for nothing - nodata, NaN, masked, transparent, or never written - is read as 0 and written as nodata again. Whole
+numbers beyond 2^24 lose their last bits, as programs compute in float32.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from ....core.errors import UserError
+from ....core.weights.card import Card
+from ...geometry import RasterGeometry
+from ..sink import SpooledSink
+from .dates import SUFFIXES, in_order, raster_files
+from .encode import Description, lasting_tags, write_geotiff
+from .raster import CACHE, Bands, Raster, Window
+
+__all__ = ["SUFFIXES", "GeoTiffSink", "GeoTiffSource"]
+
+logger = logging.getLogger(__name__)
+
+
+class GeoTiffSource:
+    """A raster file, or many dates of one place, read in windows as float32.
+
+    Windows are read from top to bottom. Decoded rows of wide files are kept in a temporary file (in TMPDIR), so that
+    memory does not grow with the width.
+
+    Args:
+        paths: a TIFF file; or a folder or a list of files, one for each date, all on one grid. Dates are sorted.
+        bands: which bands to read, in this order: numbers from 1, or descriptions; None for all but alpha.
+        warp: resample files that lie on another grid than the first onto that one, bilinearly; and a file that is
+            located by ground control points onto a grid in their CRS.
+
+    Attributes:
+        path: the file, the folder, or the first of the list.
+        shape: (C, H, W), or (T, C, H, W) for a folder or a list.
+        dtype: of the stored samples.
+        geometry: where the pixels lie; CRS None and the identity where the file does not say.
+        channels: descriptions of the bands; () where any has none.
+        dates: of the files in order; () for a single file, or where names and tags do not tell.
+
+    Raises:
+        UserError: a file is missing, damaged, no raster of numbers, or has no such band; or files differ in their grid,
+            bands or number type.
+    """
+
+    spatial = 2
+
+    def __init__(
+        self, paths: str | Path | Sequence[str | Path], bands: Bands | None = None, warp: bool = False
+    ) -> None:
+        files, self.is_series = raster_files(paths)
+        self.path = Path(paths) if isinstance(paths, (str, Path)) else files[0]
+        self.rasters: list[Raster] = []
+        try:
+            self.rasters += (Raster(file, bands) for file in files)
+            order, self.dates = in_order(files, [{**raster.acquisition, **raster.tags} for raster in self.rasters])
+            self.rasters = [self.rasters[index] for index in order]
+            self._align(bands, warp)
+        except BaseException:
+            self.close()
+            raise
+        first = self.first
+        self.dates: tuple[datetime, ...] = self.dates if self.is_series else ()
+        self.dtype, self.geometry = first.dtype, first.geometry
+        self.channels = first.names if all(first.names) else ()
+        dates = (len(self.rasters),) if self.is_series else ()
+        self.shape = (*dates, len(first.bands), *self.geometry.shape)
+        for raster in self.rasters:
+            raster.cache = CACHE // len(self.rasters)
+        self._last: tuple[Window, np.ndarray, np.ndarray | None] | None = None
+        self._warn()
+
+    @property
+    def first(self) -> Raster:
+        """The file whose grid all have."""
+        return self.rasters[0]
+
+    @property
+    def may_have_invalid(self) -> bool:
+        """Tell whether any pixel may count for nothing, as far as the headers say."""
+        return all(raster.may_have_invalid for raster in self.rasters)
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return a window, physical values, float32 (C, h, w) or (T, C, h, w); 0 where they count for nothing.
+
+        Raises:
+            UserError: a file is damaged there.
+        """
+        values, _ = self._window(window)
+        return values if self.is_series else values[0]
+
+    def valid(self, window: Window) -> np.ndarray:
+        """Return which pixels of a window count, on any date: bool (C, h, w), or (h, w) if the same for all bands.
+
+        Raises:
+            UserError: a file is damaged there.
+        """
+        extent = tuple(each.stop - each.start for each in window)
+        if not self.may_have_invalid:
+            return np.ones(extent, bool)
+        if not any(raster.is_stored(window) for raster in self.rasters):
+            return np.zeros(extent, bool)
+        valid = self._window(window)[1]
+        if valid is None:
+            return np.ones(extent, bool)
+        return valid[0] if len(valid) == 1 else valid
+
+    def is_empty(self, window: Window) -> bool:
+        """Tell whether no pixel of a window counts on any date.
+
+        Raises:
+            UserError: a file is damaged there.
+        """
+        return self.may_have_invalid and not self.valid(window).any()
+
+    def close(self) -> None:
+        """Close the files."""
+        for raster in self.rasters:
+            raster.close()
+
+    def __enter__(self) -> GeoTiffSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _align(self, bands: Bands | None, warp: bool) -> None:
+        """Refuse rasters that do not fit the first one, or resample them onto its grid."""
+        if self.first.has_points:
+            self._replace(0, bands, warp, "is located by ground control points only")
+        for number, raster in enumerate(self.rasters):
+            first = self.first
+            if (len(raster.bands), raster.dtype) != (len(first.bands), first.dtype):
+                raise UserError(
+                    f"{raster.path}: has {len(raster.bands)} bands of {raster.dtype}, {first.path.name} has "
+                    f"{len(first.bands)} of {first.dtype}; choose the bands with --bands, or convert the file."
+                )
+            difference = first.geometry.difference(raster.geometry)
+            if number and (difference or raster.has_points):
+                what = difference or "it is located by ground control points only"
+                self._replace(number, bands, warp, f"lies on another grid than {first.path.name}: {what}")
+
+    def _replace(self, number: int, bands: Bands | None, warp: bool, why: str) -> None:
+        raster = self.rasters[number]
+        if not warp:
+            raise UserError(f"{raster.path}: {why}. Give --warp to resample it, or resample it with gdalwarp first.")
+        grid = self.first.geometry if number else None
+        self.rasters[number] = Raster(raster.path, bands, grid, warp=True)
+        raster.close()
+
+    def _warn(self) -> None:
+        if self.geometry.crs is None:
+            logger.warning("%s: names no CRS; neither will what is written from it.", self.first.path)
+
+    def _window(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return values (T, C, h, w), and what is valid on any date, (C, h, w) or (1, h, w), or None for all.
+
+        The window read last is kept, as its parts are asked for again.
+        """
+        if self._last is None or not _contains(self._last[0], window):
+            parts = [raster.values(window) for raster in self.rasters]
+            values = np.stack([values for values, _ in parts]) if len(parts) > 1 else parts[0][0][None]
+            valid = None
+            if all(each is not None for _, each in parts):
+                valid = np.logical_or.reduce(np.broadcast_arrays(*(each for _, each in parts)))
+            self._last = window, values, valid
+        last, values, valid = self._last
+        part = tuple(slice(new.start - old.start, new.stop - old.start) for new, old in zip(window, last, strict=True))
+        return values[..., *part], None if valid is None else valid[..., *part]
+
+
+class GeoTiffSink(SpooledSink):
+    """A raster file, written window by window.
+
+    Args:
+        path: the file.
+        shape: (C, H, W) of the bands.
+        description: what the file says about itself.
+        geometry: where the pixels lie.
+        source: where it is known which pixels count; None if all do.
+        scale: output pixels per pixel of the source.
+        fingerprint: tells the same work again; "" never goes on from an earlier run.
+        cog: write a cloud-optimised file, with overviews.
+
+    Raises:
+        UserError: the name does not end in .tif or .tiff; the disk has no room for the samples; another run writes the
+            same output now.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        shape: tuple[int, int, int],
+        description: Description,
+        geometry: RasterGeometry,
+        source: GeoTiffSource | None = None,
+        scale: int = 1,
+        fingerprint: str = "",
+        cog: bool = False,
+    ) -> None:
+        if Path(path).suffix.lower() not in SUFFIXES:
+            raise UserError(f"{path}: a raster is written as GeoTIFF; end the name in .tif.")
+        self.description = description
+        self.source = source if source is not None and source.may_have_invalid else None
+        self.scale = scale
+        self.cog = cog
+        channels, height, width = shape
+        super().__init__(
+            path, (channels + description.has_mask, height, width), description.dtype, geometry, fingerprint
+        )
+
+    @classmethod
+    def like(
+        cls, path: str | Path, source: GeoTiffSource, card: Card, fingerprint: str = "", cog: bool = False
+    ) -> GeoTiffSink:
+        """Make a sink for what a program makes of a source: same CRS, transform (scaled) and nodata.
+
+        Label maps are integers with the card's names and colours. Values have the number type, scale and offset of the
+        source where they are its bands, and are float32 otherwise, as probabilities are.
+
+        Raises:
+            UserError: as the class; or the source has other bands than the card wants.
+        """
+        bands = len(source.first.bands)
+        if bands != len(card.channels):
+            raise UserError(
+                f"{source.path}: has {bands} bands, the network takes {len(card.channels)} "
+                f"({', '.join(card.channels)}); choose them with --bands."
+            )
+        geometry = source.geometry.scaled(card.scale)
+        description = _description(source, card)
+        shape = (len(description.names), *geometry.shape)
+        return cls(path, shape, description, geometry, source, card.scale, fingerprint, cog)
+
+    def aside(self, window: Window) -> np.ndarray | None:
+        """Return which pixels of a window of the output count, bool (C, h, w) or (1, h, w); None if all do."""
+        if self.source is None:
+            return None
+        scale = self.scale
+        around = tuple(slice(each.start // scale, -(-each.stop // scale)) for each in window)
+        valid = np.atleast_3d(self.source.valid(around).T).T
+        if valid.all():
+            return None
+        if scale > 1:
+            valid = valid.repeat(scale, axis=-2).repeat(scale, axis=-1)
+            starts = (each.start - scale * whole.start for each, whole in zip(window, around, strict=True))
+            extent = (each.stop - each.start for each in window)
+            valid = valid[:, *(slice(start, start + size) for start, size in zip(starts, extent, strict=True))]
+        return valid
+
+    def converted(self, values: np.ndarray | None, aside: np.ndarray | None, window: Window) -> np.ndarray | None:
+        """Return the samples of a window as they are stored."""
+        description = self.description
+        fill = description.fill
+        if values is None or (aside is not None and not aside.any()):
+            if fill == 0:
+                return None
+            extent = tuple(each.stop - each.start for each in window)
+            return np.full((self.spool.shape[0], *extent), fill, self.spool.dtype)
+        valid = self._per_output(aside, len(values))
+        samples = description.stored(values, valid)
+        if valid is not None:
+            samples = np.where(valid, samples, description.dtype.type(fill))
+        if description.has_mask:
+            mask = np.ones(samples.shape[1:], bool) if valid is None else valid.any(axis=0)
+            samples = np.concatenate([samples, mask[None].astype(samples.dtype)])
+        return samples
+
+    def encode(self, part: Path) -> None:
+        """Write the file out of the spool."""
+        write_geotiff(self.spool, part, self.description, self.geometry, self.cog)
+
+    def _per_output(self, valid: np.ndarray | None, outputs: int) -> np.ndarray | None:
+        """Return what is valid of each output, (outputs, h, w) or (1, h, w): its own band, or any where it has none."""
+        if valid is None or len(valid) == 1:
+            return valid
+        if self.description.bands:
+            return valid[list(self.description.bands)]
+        return valid.any(axis=0, keepdims=True)
+
+
+def _contains(outer: Window, inner: Window) -> bool:
+    return all(a.start <= b.start and b.stop <= a.stop for a, b in zip(outer, inner, strict=True))
+
+
+def _description(source: GeoTiffSource, card: Card) -> Description:
+    """Return what the output says about itself."""
+    first = source.first
+    common = Description(
+        dtype=first.dtype,
+        names=(),
+        fill=0,
+        tags=lasting_tags([raster.tags for raster in source.rasters], card.scale),
+        is_sparse=first.layout is not None and first.layout.is_sparse,
+    )
+    names = card.outputs or card.channels
+    if card.makes_labels:
+        highest = max([label.value for label in card.labels] + [len(card.outputs) - 1, 1])
+        dtype = np.dtype(np.uint8 if highest < 255 else np.uint16)
+        return replace(
+            common,
+            dtype=dtype,
+            names=("labels",),
+            fill=np.iinfo(dtype).max,
+            labels=card.labels,
+            is_label_map=True,
+        )
+    if card.activation != "none" or not set(names) <= set(card.channels):
+        nodata = np.nan if source.may_have_invalid else None
+        return replace(common, dtype=np.dtype(np.float32), names=tuple(names), fill=np.nan, nodata=nodata)
+    bands = tuple(card.channels.index(name) for name in names)
+    fill = first.nodata if first.nodata is not None else np.nan if first.dtype.kind == "f" else 0
+    return replace(
+        common,
+        dtype=first.dtype,
+        bands=bands,
+        fill=fill,
+        nodata=first.nodata,
+        has_mask=first.rule in ("mask", "alpha") and first.nodata is None,
+        **first.described(bands),
+    )
