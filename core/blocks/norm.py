@@ -53,15 +53,15 @@ class _OrderedGradient(torch.autograd.Function):
 class _Ordered(nn.Module):
     """Puts the map and its gradient in the same order: channels last where the map is so throughout, else first.
 
-    Values are right for every order, so that without gradients nothing is copied. Scripted programs, which do not
-    train, take the plain layer instead.
+    Values are right for every order, so that without gradients nothing is copied. Scripted, traced and exported
+    programs, which do not train, take the plain layer.
     """
 
     def __call__(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return super().__call__(x.contiguous())
-        if not torch.is_grad_enabled():
+        if torch.compiler.is_exporting() or torch.jit.is_tracing() or not torch.is_grad_enabled():
             return super().__call__(x)
+        if torch.compiler.is_compiling():
+            return super().__call__(x.contiguous())
         y = super().__call__(x if has_channels_last(x) else x.contiguous())
         return _OrderedGradient.apply(y) if y.requires_grad else y
 

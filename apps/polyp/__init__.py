@@ -1,0 +1,1 @@
+"""Polyps in endoscopy: pictures and videos segmented for colonoscopy."""

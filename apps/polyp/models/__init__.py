@@ -1,0 +1,1 @@
+"""Networks for polyp segmentation, one a file, each with an adapter for the checkpoints of its authors."""

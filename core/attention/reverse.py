@@ -1,0 +1,56 @@
+"""Reverse attention: a coarse prediction is refined where it does not see its object yet."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..blocks.convolution import ConvNorm
+from ..blocks.norm import BatchNorm2d
+
+
+class ReverseAttention(nn.Module):
+    """Erases what a coarser map is sure of from the features and predicts the rest (Fan et al. 2020, PraNet, sec. 2.3).
+
+    The features are weighted by the coarser map's probability of background: 1 - sigmoid of one logit, as published,
+    or the first of several exclusive classes.
+
+    Args:
+        in_channels: channels of the features.
+        num_classes: channels of the maps: 1, or background and further classes.
+        dim: channels inside.
+        kernel: side of the inner convolutions, pixels.
+        depth: inner convolutions.
+        last_kernel: side of the last convolution, pixels.
+    Shape: features (N, in_channels, H, W), coarser logits (N, num_classes, h, w) -> logits (N, num_classes, H, W).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int = 1,
+        dim: int = 64,
+        kernel: int = 3,
+        depth: int = 2,
+        last_kernel: int = 3,
+    ) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(in_channels, dim, 1, bias=False)
+        self.norm = BatchNorm2d(dim)
+        self.inner = nn.Sequential(
+            *(layer for _ in range(depth) for layer in (ConvNorm(dim, dim, kernel), nn.ReLU(inplace=True)))
+        )
+        self.last = ConvNorm(dim, num_classes, last_kernel)
+
+    def forward(self, features: Tensor, coarse: Tensor) -> Tensor:
+        """Return the refined logits."""
+        guide = F.interpolate(coarse, size=features.shape[2:], mode="bilinear", align_corners=False)
+        # A weight per position commutes with a convolution of 1x1, after which there are fewer channels to weight.
+        rest = self.norm(self.reduce(features) * background(guide))
+        return self.last(self.inner(rest)) + guide
+
+
+def background(logits: Tensor) -> Tensor:
+    """Return the probability of background, (N, 1, H, W), from one logit or from those of exclusive classes."""
+    if logits.shape[1] == 1:
+        return torch.sigmoid(-logits)
+    return logits.softmax(dim=1)[:, :1]
