@@ -3,7 +3,6 @@
 Nothing heavy is imported before it is known what to do, so help and mistakes answer at once.
 """
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from importlib import import_module
 from .. import __version__
 from .allocator import keep_freed_memory
 from .catalogue import apps, find_app, settle_configs
-from .errors import UserError
+from .errors import UserError, machine_fault
 from .messages import suggestion
 from .overview import FUNCTIONS, TOOLS, TRAINING, help_of_app, help_of_foveal, help_of_training, listing
 
@@ -164,7 +163,7 @@ def _guarded(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> i
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
         return 141
     except Exception as error:
-        line = _machine_fault(error)
+        line = machine_fault(error)
         if line is None:
             raise
         return _refuse(line)
@@ -180,16 +179,3 @@ def _finished(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> 
 def _refuse(line: str, code: int = UserError.exit_code) -> int:
     print(f"error: {line}", file=sys.stderr)
     return code
-
-
-def _machine_fault(error: BaseException | None) -> str | None:
-    """Say what is wrong with the machine (a full disk, a file that may not be written), or None for any other error."""
-    while error is not None:
-        number = getattr(error, "errno", None)
-        file = getattr(error, "filename", None)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            return f"the disk is full{f': {file}' if file else ''}; make room, then give the same command again"
-        if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
-            return f"{file}: {os.strerror(number).lower()}; choose another place or change its permissions"
-        error = error.__cause__ or error.__context__
-    return None

@@ -1,4 +1,7 @@
-"""Errors that a user can cause, each told in one line."""
+"""Errors that a user or the machine can cause, each told in one line."""
+
+import errno
+import os
 
 
 class UserError(ValueError):
@@ -15,3 +18,16 @@ class FailedInputs(UserError):  # noqa: N818 (what is told, not what went wrong)
     """Some inputs of a run could not be used; the others are done."""
 
     exit_code = 1
+
+
+def machine_fault(error: BaseException | None) -> str | None:
+    """Say what is wrong with the machine (a full disk, a file that may not be written), or None for any other error."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        file = getattr(error, "filename", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return f"the disk is full{f': {file}' if file else ''}; make room, then give the same command again"
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
+            return f"{file}: {os.strerror(number).lower()}; choose another place or change its permissions"
+        error = error.__cause__ or error.__context__
+    return None

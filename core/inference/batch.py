@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..atomic import written_beside
-from ..errors import FailedInputs, UserError
+from ..errors import FailedInputs, UserError, machine_fault
 from .engine import Progress
 from .journal import Journal, fingerprint
 from .progress import Reporter
@@ -204,5 +204,5 @@ def _told(item: Item, error: Exception) -> str:
     """Return the reason in one line that names the input."""
     if not isinstance(error, (UserError, OSError)):
         logger.error("%s: unexpected error", item.input, exc_info=error)
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = machine_fault(error) or " ".join(str(error).split()) or type(error).__name__
     return reason if item.input.name in reason else f"{item.input}: {reason}"
