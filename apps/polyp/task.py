@@ -1,0 +1,73 @@
+"""Training and evaluation of networks that segment polyps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...core.metrics.overlap import as_mask, count, dice
+from ...core.metrics.saliency import SaliencyScores, pooled_scores, saliency_scores
+from ...core.segmentation import Segmentation
+
+
+class PolypSegmentation(Segmentation):
+    """Scores the six measures of PraNet's protocol, and Dice at a probability of one half.
+
+    With several classes the measures are those of all objects against the background, and Dice is also that of each
+    class.
+
+    Args:
+        scales: sides of the training images relative to the data's, rounded to whole multiples of the network's; each
+            step takes the next. (PraNet's recipe takes each batch at every scale, one step each.)
+        *args: see `Segmentation`.
+        **kwargs: see `Segmentation`.
+    """
+
+    app = "polyp"
+    monitor = "val/mean_dice"
+
+    def __init__(self, *args: Any, scales: list[float] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scales = scales or [1.0]
+        self.measured: list[SaliencyScores] = []
+
+    def training_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss at the scale of this step."""
+        image, mask = batch["image"], batch["mask"]
+        size = self._size(image.shape[-2:], self.scales[self.global_step % len(self.scales)])
+        if size != tuple(image.shape[-2:]):
+            soft = mask.ndim == 4
+            image = F.interpolate(image, size, mode="bilinear", align_corners=True)
+            planes = mask if soft else mask[:, None].float()
+            planes = F.interpolate(planes, size, **({"mode": "bilinear", "align_corners": True} if soft else {}))
+            mask = planes if soft else planes[:, 0].long()
+        return super().training_loss({"image": image, "mask": mask})
+
+    def scores(self, probabilities: Tensor, masks: Tensor, spacing: Sequence[float] | None) -> dict[str, float]:
+        """Return the measures of one frame."""
+        truth, prediction = masks[0].to(probabilities.device), self.predicted(probabilities)[0]
+        objects = probabilities[0, 0] if probabilities.shape[1] == 1 else 1 - probabilities[0, 0]
+        measured = saliency_scores(objects, truth > 0)
+        self.measured.append(measured)
+        result = {**measured.row(), "dice": dice(count(prediction > 0, truth > 0))}
+        if len(self.classes) > 1:
+            names = enumerate(self.classes, start=1)
+            result |= {f"dice_{name}": dice(count(as_mask(prediction, n), as_mask(truth, n))) for n, name in names}
+        return result
+
+    def _size(self, size: Sequence[int], scale: float) -> tuple[int, ...]:
+        multiple = self.net.size_multiple
+        return tuple(size) if scale == 1 else tuple(round(side * scale / multiple) * multiple for side in size)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.measured = []
+
+    def _report(self, stage: str) -> None:
+        """Add the published max E, the maximum of the mean curve, which is no mean over images."""
+        super()._report(stage)
+        if self.measured:
+            self.log(f"{stage}/max_e_pooled", pooled_scores(self.measured)["max_e"].mean, rank_zero_only=False)

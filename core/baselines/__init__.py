@@ -1,0 +1,1 @@
+"""Plain networks of well-known libraries, to see beside ours what attention buys."""
