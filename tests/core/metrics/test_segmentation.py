@@ -1,0 +1,89 @@
+import math
+
+import pytest
+import torch
+
+from foveal.core.errors import UserError
+from foveal.core.metrics.segmentation import PROTOCOLS, class_scores, segmentation_scores
+
+NAN, INF = math.nan, math.inf
+DIAGONAL = math.hypot(4, 6 * 2)
+
+
+def pair():
+    one, other = torch.zeros(4, 6, dtype=torch.bool), torch.zeros(4, 6, dtype=torch.bool)
+    one[1, 1:4] = True
+    other[1, 2:4] = True
+    return one, other
+
+
+@pytest.mark.parametrize(
+    ("protocol", "both_empty", "invented", "missed"),
+    [
+        (
+            "strict",
+            {"dice": NAN, "iou": NAN, "hd95": NAN, "assd": NAN, "nsd": NAN},
+            *[{"dice": 0, "iou": 0, "hd95": DIAGONAL, "assd": DIAGONAL, "nsd": 0}] * 2,
+        ),
+        ("synapse2d", {"dice": 0, "hd95": 0}, {"dice": 1, "hd95": 0}, {"dice": 0, "hd95": 0}),
+        ("synapse3d", {"dice": 1, "hd95": 0}, {"dice": 0, "hd95": 0}, {"dice": 0, "hd95": 0}),
+        ("acdc", {"dice": 1, "hd95": 0}, {"dice": 0, "hd95": 0}, {"dice": 0, "hd95": 0}),
+        ("lits_mpunet", {"dice": 0}, {"dice": 0}, {"dice": 0}),
+        (
+            "lits_challenge",
+            {"dice": 1, "assd": NAN, "hd": NAN, "rmsd": NAN},
+            *[{"dice": 0, "assd": NAN, "hd": NAN, "rmsd": NAN}] * 2,
+        ),
+        (
+            "monai",
+            {"dice": NAN, "iou": NAN, "hd": NAN, "hd95": NAN, "assd": NAN, "nsd": NAN},
+            {"dice": NAN, "iou": NAN, "hd": INF, "hd95": NAN, "assd": INF, "nsd": 0},
+            {"dice": 0, "iou": 0, "hd": INF, "hd95": NAN, "assd": INF, "nsd": 0},
+        ),
+    ],
+)
+def test_empty_masks(protocol, both_empty, invented, missed):
+    some, _ = pair()
+    none = torch.zeros_like(some)
+    for masks, expected in (((none, none), both_empty), ((some, none), invented), ((none, some), missed)):
+        found = segmentation_scores(*masks, protocol, spacing=(1, 2))
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_protocol_has_the_same_dice_where_both_masks_have_samples(protocol):
+    assert segmentation_scores(*pair(), protocol)["dice"] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("strict", 1.6), ("synapse2d", 0.8), ("acdc", 0.8)])
+def test_published_distances_count_samples(protocol, expected):
+    found = segmentation_scores(*pair(), protocol, spacing=(1, 2))
+    assert found["hd95"] == pytest.approx(expected)  # 0, 0, 0, 0 and one sample
+
+
+def test_other_measures_of_the_challenge():
+    found = segmentation_scores(*pair(), "lits_challenge", spacing=(1, 2))
+    assert found == pytest.approx({"dice": 0.8, "assd": 2 / 5, "hd": 2, "rmsd": math.sqrt(4 / 5)})
+
+
+def test_tolerance_is_that_of_the_surface():
+    strict = [segmentation_scores(*pair(), "strict", (1, 2), tolerance)["nsd"] for tolerance in (1, 2)]
+    assert strict == pytest.approx([4 / 5, 1])
+
+
+def test_classes_are_scored_one_by_one():
+    prediction = torch.tensor([[0, 1, 1, 2], [0, 1, 2, 2]])
+    truth = torch.tensor([[0, 1, 1, 1], [0, 1, 2, 2]])
+    found = class_scores(prediction, truth, {1: "liver", 2: "tumour", 3: "vessel"})
+    assert list(found) == ["liver", "tumour", "vessel"]
+    assert found["liver"]["dice"] == pytest.approx(6 / 7)
+    assert found["tumour"]["dice"] == pytest.approx(4 / 5)
+    assert math.isnan(found["vessel"]["dice"])
+
+
+def test_mistakes_are_told():
+    one, other = pair()
+    with pytest.raises(UserError, match="did you mean 'synapse2d'"):
+        segmentation_scores(one, other, "synapse2")
+    with pytest.raises(UserError, match="differ in size"):
+        segmentation_scores(one, other[1:], "lits_mpunet")
