@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from ...core.errors import UserError
-from ...data.datasets.pairs import Pair, PairImages, PairSource, PatchDataset, PixelCache, WholeDataset
+from ...data.datasets.cache import PixelCache, user_cache
+from ...data.datasets.pairs import Pair, PairImages, PairSource, PatchDataset, WholeDataset
 from ...data.datasets.sampling import ShareSampler, TrainingSampler
 from ...data.transforms import PairAugmentation
 
@@ -55,7 +55,7 @@ class SuperResolutionData(L.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.used: dict[str, list[PairSource]] = {}  # what the stage that was set up reads
-        self.cache = PixelCache(cache or _user_cache() / "superres")
+        self.cache = PixelCache(cache or user_cache() / "superres")
 
     def setup(self, stage: str) -> None:
         """List the files that the stage needs, so that a missing one is told before any work."""
@@ -128,7 +128,3 @@ class SuperResolutionData(L.LightningDataModule):
     def _evaluation_loader(self) -> DataLoader:
         sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(self.evaluation, batch_size=1, sampler=sampler)
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foveal"

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from ...core.errors import UserError
 from ..unit_image import fit, read_unit_image
-from .pairs import PixelCache
+from .cache import PixelCache
 
 
 @dataclass(frozen=True)

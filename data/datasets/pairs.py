@@ -3,8 +3,6 @@
 Arrays are (C, H, W); tensors are float32 in 0..1; H W are low-resolution pixels and s is the scale.
 """
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +17,7 @@ from torch.utils.data import Dataset
 from ...core.blocks.resampling import bicubic_resize
 from ...core.errors import UserError
 from ..io.image import read_image
+from .cache import PixelCache
 
 
 @dataclass(frozen=True)
@@ -44,30 +43,6 @@ class PairSource(Protocol):
     def pairs(self, scale: int) -> list[Pair]:
         """Return the pairs in a fixed order; raises UserError where there are none."""
         ...
-
-
-class PixelCache:
-    """Decoded images as memory-mapped files, so that a patch costs its own pixels and not its image's.
-
-    Args:
-        folder: where the files live; made when first needed. A changed source file is decoded anew.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def get(self, source: Path, recipe: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Return the array that `make` gives for `source`, from the cache where it is there already."""
-        stat = source.stat()
-        key = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{recipe}"
-        path = self.folder / f"{source.stem}-{recipe}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            with part.open("wb") as file:
-                np.save(file, make())
-            part.replace(path)
-        return np.load(path, mmap_mode="r")
 
 
 class PairImages:

@@ -7,7 +7,8 @@ from PIL import Image
 
 from foveal.core.blocks.resampling import bicubic_resize
 from foveal.core.errors import UserError
-from foveal.data.datasets.pairs import Pair, PairImages, PatchDataset, PixelCache, WholeDataset
+from foveal.data.datasets.cache import PixelCache
+from foveal.data.datasets.pairs import Pair, PairImages, PatchDataset, WholeDataset
 from foveal.data.io.image import write_image
 from foveal.data.transforms import PairAugmentation
 
