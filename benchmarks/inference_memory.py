@@ -10,6 +10,7 @@ import argparse
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def make_volume(path: Path, slices: int) -> None:
 
 def _make_blocks(path: Path, side: int, bands: int, dtype: str, **profile: object) -> None:
     generator = np.random.default_rng(0)
+    warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
     with rasterio.open(path, "w", width=side, height=side, count=bands, dtype=dtype, **TIFF | profile) as file:
         places = [(top, left) for top in range(0, side, BLOCK) for left in range(0, side, BLOCK)]
         for top, left in places[::EVERY]:

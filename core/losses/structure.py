@@ -26,8 +26,9 @@ class StructureLoss(nn.Module):
 
     Raises:
         ValueError: an unknown form, or an even window.
-    Shape: logits (N, K, H, W) or several of them, mask (N, K, H, W) in 0..1, may be soft -> scalar. For one class the
-        logits are of that class; for more they are of exclusive classes, background first, and the mask adds up to 1.
+    Shape: logits (N, K, H, W) or several of them, mask (N, K, H, W) in 0..1, may be soft, or class numbers (N, H, W)
+        -> scalar. For one class the logits are of that class; for more they are of exclusive classes, background first,
+        and the mask adds up to 1.
     """
 
     def __init__(self, form: Form = "published", window: int = 31, factor: float = 5.0) -> None:
@@ -42,9 +43,18 @@ class StructureLoss(nn.Module):
 
     def forward(self, maps: Tensor | Sequence[Tensor], mask: Tensor) -> Tensor:
         """Return the loss."""
-        weight = structure_weight(mask, self.window, self.factor)
         logits = [maps] if isinstance(maps, Tensor) else maps
+        if mask.ndim == 3:
+            mask = _planes(mask, logits[0])
+        weight = structure_weight(mask, self.window, self.factor)
         return torch.stack([structure_term(each, mask, weight, self.form) for each in logits]).sum()
+
+
+def _planes(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return class numbers (N, H, W) as one plane for each class that the logits have."""
+    if logits.shape[1] == 1:
+        return labels[:, None].to(logits.dtype)
+    return F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
 
 
 def structure_weight(mask: Tensor, window: int = 31, factor: float = 5.0) -> Tensor:
