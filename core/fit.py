@@ -26,7 +26,6 @@ from .checkpoint import BEST, LAST, BestCheckpoint, LastCheckpoint, SafeCheckpoi
 from .errors import UserError
 from .messages import explain
 from .metrics_table import MetricsTable
-from .report import results_table
 from .run import RUNS, command_line, create_folder, find_place, manifest, remove_unbegun
 from .task import Task
 
@@ -63,7 +62,7 @@ def main(app: str, command: str, arguments: list[str]) -> int:
     except MisconfigurationException as error:  # how Lightning tells that options contradict one another
         raise UserError(one_line(error)) from error
     if command in ("validate", "test") and cli.trainer.is_global_zero:
-        print(results_table(cli.model.cases))
+        print(cli.model.results())
     return 0
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from .cases import Case, gathered, means, write_cases
+from .report import results_table
 from .weights.card import Card
 
 
@@ -60,6 +61,10 @@ class Task(L.LightningModule, ABC):
     @abstractmethod
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
+
+    def results(self) -> str:
+        """Return the table that `validate` and `test` print: the means over the cases, with their intervals."""
+        return results_table(self.cases)
 
     def sample_pictures(self) -> list[tuple[str, list[np.ndarray]]]:
         """Return the columns of the sample sheet: a title and one uint8 (H, W, 3) picture for each case kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,10 @@ class ClassificationData(L.LightningDataModule):
         return self._evaluation_loader()
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data in use: licences, and of each part the classes and names of its images."""
+        """Return what identifies the data in use: licences, and counts and a digest of the images of each part.
+
+        Names stand in the digest alone, as they may tell who the patients are.
+        """
         sources = [*self.train_sources, *(self.validation_sources or ()), *(self.test_sources or {}).values()]
         licences = sorted({each.licence for each in sources if each.licence})
         return {"licences": licences, "classes": list(self.classes)} | {
@@ -152,7 +156,7 @@ class ClassificationData(L.LightningDataModule):
                 "images": len(images),
                 "patients": len({image.person for image in images}),
                 "labels": {label: sum(image.label == label for image in images) for label in self.classes},
-                "names": [image.name for image in images],
+                "sha256": sha256("\n".join(f"{image.name}\t{image.label}" for image in images).encode()).hexdigest(),
             }
             for name, images in self.used.items()
         }

@@ -222,21 +222,27 @@ def classification_scores(
         groups: of each case, what was sampled independently (its patient); None where every case was.
     """
     truth, probabilities = truth.cpu(), probabilities.double().cpu()
-    single = groups is None or len(set(groups)) == len(truth)
+    names = point_scores(truth, probabilities, classes)
 
     def scores(cases: Tensor) -> Tensor:
-        values = _scores(truth[cases], probabilities[cases], classes, with_auc=not single).values()
-        return torch.tensor(list(values), dtype=torch.float64)
+        found = point_scores(truth[cases], probabilities[cases], classes)
+        return torch.tensor(list(found.values()), dtype=torch.float64)
 
-    names = _scores(truth, probabilities, classes, with_auc=not single)
     found = dict(zip(names, bootstrap(scores, len(truth), groups), strict=True))
-    if single:
+    if groups is None or len(set(groups)) == len(truth):
         areas = auc_one_vs_rest(truth, probabilities)
         found |= {f"auc_{name}": area for name, area in zip(classes, areas, strict=True)}
     return found
 
 
-def _scores(truth: Tensor, probabilities: Tensor, classes: Sequence[str], with_auc: bool) -> dict[str, float]:
+def point_scores(truth: Tensor, probabilities: Tensor, classes: Sequence[str]) -> dict[str, float]:
+    """Return the scores of `classification_scores` without intervals.
+
+    Args:
+        truth: true classes, (cases,).
+        probabilities: (cases, N), rows sum to one.
+        classes: names of the N classes.
+    """
     confusion = case_confusion(truth, probabilities.argmax(dim=1), len(classes))
     found = {
         "accuracy": overall_accuracy(confusion).item(),
@@ -249,6 +255,5 @@ def _scores(truth: Tensor, probabilities: Tensor, classes: Sequence[str], with_a
         ("ppv", positive_predictive_value),
     ):
         found |= {f"{name}_{each}": value for each, value in zip(classes, score(confusion).tolist(), strict=True)}
-    if with_auc:
-        found |= {f"auc_{each}": auc(truth == i, probabilities[:, i]).mean for i, each in enumerate(classes)}
-    return found
+    areas = auc_one_vs_rest(truth, probabilities)
+    return found | {f"auc_{each}": area.mean for each, area in zip(classes, areas, strict=True)}

@@ -109,7 +109,7 @@ class ScaleHead(nn.Module):
     def forward(self, x_NDhw: Tensor, attention_N1SS: Tensor) -> Tensor:
         """Return the gate."""
         attention_N1hw = resize_map(attention_N1SS, x_NDhw)
-        joined = self.join(torch.cat([self.local(x_NDhw), attention_N1hw.to(x_NDhw.dtype)], dim=1))
+        joined = self.join(torch.cat([self.local(x_NDhw), attention_N1hw], dim=1))
         return self.highest * torch.sigmoid(self.to_gate(joined))
 
 
@@ -124,12 +124,24 @@ class OpenGate(nn.Module):
 def resize_map(attention_N1SS: Tensor, features_NDhw: Tensor) -> Tensor:
     """Return the attention map at the size of features, by antialiased bilinear interpolation.
 
-    Without antialiasing 256 -> 15 pixels would skip most of the map.
+    Without antialiasing 256 -> 15 pixels would skip most of the map. The same as `torch.nn.functional.interpolate`,
+    written as two products, because that has no half precision on a CPU and differs in ONNX at a side of 1.
     """
-    size = (features_NDhw.shape[-2], features_NDhw.shape[-1])
-    if attention_N1SS.dtype in (torch.float16, torch.bfloat16):
-        attention_N1SS = attention_N1SS.float()  # the CPU has no antialiasing in half precision
-    return F.interpolate(attention_N1SS, size=size, mode="bilinear", align_corners=False, antialias=True)
+    rows = triangle_weights(attention_N1SS, attention_N1SS.shape[-2], features_NDhw.shape[-2])
+    columns = triangle_weights(attention_N1SS, attention_N1SS.shape[-1], features_NDhw.shape[-1])
+    count = attention_N1SS.shape[0]
+    # Batched products on purpose: exports of the other forms refuse a side or a batch of 1.
+    tall = torch.bmm(rows.expand(count, -1, -1), attention_N1SS[:, 0])
+    return torch.bmm(tall, columns.mT.expand(count, -1, -1))[:, None]
+
+
+def triangle_weights(like: Tensor, length: int, size: int) -> Tensor:
+    """Return the weights, (size, length), with which `length` samples make `size`; a triangle as wide as both need."""
+    step = length / torch.scalar_tensor(size, dtype=torch.float64, device=like.device)
+    centres = (torch.arange(size, dtype=torch.float64, device=like.device) + 0.5) * step
+    places = torch.arange(length, dtype=torch.float64, device=like.device) + 0.5
+    weights = (1 - (places - centres[:, None]).abs() / step.clamp(min=1)).clamp(min=0)
+    return (weights / weights.sum(dim=1, keepdim=True)).to(like.dtype)
 
 
 class MEDUSA(nn.Module):

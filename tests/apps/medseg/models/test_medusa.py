@@ -148,6 +148,20 @@ def test_resizing_keeps_a_constant_map_and_the_mean_of_any():
         assert resized.std() < noise.std() * 256**-0.5 * side**0.5  # plain interpolation keeps the noise of its taps
 
 
+@pytest.mark.parametrize("size", [(120, 15), (26, 20), (2, 3), (300, 64), (64, 256)])
+def test_resizing_is_that_of_pytorch(size):
+    noise = torch.rand(2, 1, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = nn.functional.interpolate(noise, size, mode="bilinear", antialias=True)
+    assert torch.allclose(resize_map(noise, torch.empty(2, 5, *size)), expected, rtol=1e-12)
+
+
+def test_resizing_to_a_side_of_one_keeps_the_other_side():
+    """PyTorch 2.15 gives both rows the same values there."""
+    rows = torch.rand(1, 1, 64, 1, dtype=torch.float64).expand(-1, -1, -1, 64)
+    expected = nn.functional.interpolate(rows, (2, 3), mode="bilinear", antialias=True)[..., :1]
+    assert torch.allclose(resize_map(rows, torch.empty(1, 5, 2, 1)), expected, rtol=1e-12)
+
+
 def test_a_sample_does_not_depend_on_its_neighbours(net):
     x = images(count=3)
     together = net(x)
@@ -298,8 +312,8 @@ def test_an_exported_graph_gives_the_same_at_any_size(tmp_path):
     program, maps = exported(net, CARD).module(), exported(AttentionMaps(net), CARD).module()
     save_onnx(net, CARD, tmp_path / "m.onnx")
     run = load_onnx(tmp_path / "m.onnx", torch.device("cpu"))
-    for size in SIZES:
-        x = torch.rand(2, 3, *size)
+    for count, *size in [(2, 96, 96), (1, 101, 79), (1, 43, 20)]:
+        x = torch.rand(count, 3, *size)
         assert torch.allclose(program(x), net(x), atol=1e-5)
         assert torch.allclose(run(x), net(x), atol=1e-4)
         for found, expected in zip(maps(x), AttentionMaps(net)(x), strict=True):

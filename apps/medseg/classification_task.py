@@ -1,0 +1,301 @@
+"""Training and evaluation of image classifiers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from ...core.atomic import written_beside
+from ...core.attention_overlay import draw_attention, overlay
+from ...core.cases import Case
+from ...core.classification_plots import draw_confusion, draw_reliability, draw_roc
+from ...core.errors import UserError
+from ...core.losses.classification import balanced_weights
+from ...core.metrics.classification import case_confusion, classification_scores, point_scores
+from ...core.metrics.interval import Interval
+from ...core.task import Task
+from ...core.weights.card import Card
+from .models.medusa import MEDUSA, AttentionMaps
+
+MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
+LARGEST_PICTURE = 256  # pixels along a side of the sample sheet
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A case with what the network attended to.
+
+    Attributes:
+        name: of the case, with its true and predicted class.
+        image: (C, H, W) in 0..1.
+        maps: attention and mean gate of each scale, (5, H, W); (0, H, W) for a network without attention.
+    """
+
+    name: str
+    image: np.ndarray
+    maps: np.ndarray
+
+
+class Classification(Task):
+    """Learns classes by the cross-entropy; scores sensitivity, PPV, specificity, ROC area and calibration.
+
+    Args:
+        net: the network, (N, C, H, W) in 0..1 -> (N, classes), logits; it declares `num_classes` and `in_channels`.
+        optimizer: makes the optimiser from the parameters.
+        scheduler: makes the learning-rate schedule from the optimiser; it advances every step.
+        class_weights: of the loss, one number for each class; "balanced" makes rare classes weigh as much as others.
+        label_smoothing: share of each label that is spread over all classes, 0..1.
+        pretrained: weights to begin with, all but the classifier's: "imagenet" (downloaded once) or a file.
+        lr_factors: {beginning of parameter names: factor on their learning rate}, such as {heads: 10} for MEDUSA.
+        licence: licence of the trained weights, written to their card.
+    """
+
+    app = "medseg"
+    monitor = "val/balanced_accuracy"
+    picture_titles = ("image", *MAP_TITLES)
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        class_weights: list[float] | Literal["balanced"] | None = None,
+        label_smoothing: float = 0.0,
+        pretrained: str | None = None,
+        lr_factors: dict[str, float] | None = None,
+        licence: str = "",
+    ) -> None:
+        super().__init__(net, optimizer, scheduler)
+        self.class_weights = class_weights
+        self.label_smoothing = label_smoothing
+        self.pretrained = pretrained
+        self.lr_factors = lr_factors or {}
+        self.licence = licence
+        self.classes: tuple[str, ...] = ()
+        self.size = 480
+        self.looked: list[Looked] = []
+        self.register_buffer("weights", None, persistent=False)
+        self._check_factors()
+
+    def setup(self, stage: str) -> None:
+        """Take the classes from the data; before a new training, load the weights to begin with."""
+        data = self.trainer.datamodule
+        self.classes, self.size = tuple(data.classes), data.size
+        if stage == "fit":
+            self.weights = self._weights(data.class_counts)
+            if self.pretrained and self.trainer.ckpt_path is None:
+                self._load_pretrained()
+
+    def training_loss(self, batch: dict[str, Any]) -> Tensor:
+        """Return the cross-entropy."""
+        logits = self._logits(batch["image"], batch.get("original")).float()
+        return F.cross_entropy(logits, batch["label"], self.weights, label_smoothing=self.label_smoothing)
+
+    def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
+        """Score the first case of a batch."""
+        probabilities, looked = self._looked_at(batch)
+        return next(self._cases(batch, probabilities)), _pictures(looked[0])
+
+    def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Return the probabilities, (N, classes)."""
+        return self.net(batch["image"]).float().softmax(dim=1)
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, the learning rates of some parameters multiplied, with its schedule by step."""
+        groups: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.net.named_parameters():
+            prefix = next((each for each in self.lr_factors if name.startswith(each)), "")
+            groups.setdefault(prefix, []).append(parameter)
+        optimizer = self.make_optimizer([{"params": members} for members in groups.values()])
+        for group, prefix in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] *= self.lr_factors.get(prefix, 1.0)
+        if self.make_scheduler is None:
+            return optimizer
+        return [optimizer], [{"scheduler": self.make_scheduler(optimizer), "interval": "step"}]
+
+    def on_fit_end(self) -> None:
+        """Draw the last validation."""
+        self._draw("val")
+
+    def sample_pictures(self) -> list[tuple[str, list[np.ndarray]]]:
+        """Return the columns of the sample sheet: the image, and its attention where the network has some."""
+        return [(title, list(column)) for title, *column in zip(self.picture_titles, *self.pictures, strict=False)]
+
+    def results(self) -> str:
+        """Return every score of every set, with its 95% interval."""
+        rows = [("set", "cases", "metric", "value")]
+        for group, cases in self._sets().items():
+            for name, found in self._intervals(cases).items():
+                shown = f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
+                rows.append((group, str(len(cases)), name, shown))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+    def card(self) -> Card:
+        """Return the weights card of the network as it stands."""
+        channels = getattr(self.net, "in_channels", 3)
+        names = self.classes or tuple(f"class {i}" for i in range(getattr(self.net, "num_classes", 2)))
+        scores = point_scores(*self._answers(self.cases), self.classes) if self.cases else {}
+        return Card(
+            name=str(getattr(self.net, "name", type(self.net).__name__.lower())),
+            app=self.app,
+            network=self.network,
+            channels=("red", "green", "blue") if channels == 3 else ("grey",) * channels,
+            tile=self.size,
+            overlap=0,
+            frame=(self.size, self.size),
+            outputs=names,
+            activation="softmax",
+            licence=self.licence,
+            training={"steps": int(self.global_step), "data": self._data_facts()},
+            metrics={name: value for name, value in scores.items() if value == value},
+        )
+
+    def _score(self, batch: dict[str, Any]) -> None:
+        """Score every case of a batch."""
+        with torch.autocast(self.device.type, enabled=False):  # scores are those of the full-precision network
+            if len(self.pictures) < self.num_samples:
+                probabilities, looked = self._looked_at(batch)
+                self.looked += looked[: self.num_samples - len(self.looked)]
+                self.pictures = [_pictures(each) for each in self.looked]
+            else:
+                probabilities = self._logits(batch["image"]).double().softmax(dim=1)
+        self.cases += self._cases(batch, probabilities)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.looked = []
+
+    def _report(self, stage: str) -> None:
+        """Log the means over cases and the scores of all cases together; measured outside a training, draw too."""
+        super()._report(stage)
+        scores = point_scores(*self._answers(self.cases), self.classes)
+        named = {f"{stage}/{name}": value for name, value in scores.items() if name != "accuracy"}
+        self.log_dict(named, rank_zero_only=False)
+        if self.trainer.is_global_zero and self.trainer.state.fn != "fit":
+            _write_scores(
+                self._folder() / f"scores_{stage}.csv",
+                {name: self._intervals(cases) for name, cases in self._sets().items()},
+            )
+            self._draw(stage)
+
+    def _draw(self, stage: str) -> None:
+        """Draw the cases at hand: confusion matrix, reliability, ROC curves, attention."""
+        if not self.cases or not self.trainer.is_global_zero:
+            return
+        truth, probabilities = self._answers(self.cases)
+        confusion = case_confusion(truth, probabilities.argmax(dim=1), len(self.classes))
+        draw_confusion(confusion, self.classes, self._folder() / f"confusion_{stage}.png")
+        draw_reliability(truth, probabilities, self._folder() / f"reliability_{stage}.png")
+        draw_roc(truth, probabilities, self.classes, self._folder() / f"roc_{stage}.png")
+        for number, each in enumerate(self.looked):
+            if len(each.maps):
+                maps = [(title, values, None) for title, values in zip(MAP_TITLES, each.maps, strict=True)]
+                draw_attention(each.image, maps, self._folder() / f"attention_{stage}_{number + 1}.png", each.name)
+
+    def _logits(self, image: Tensor, original: Tensor | None = None) -> Tensor:
+        """Return the logits; MEDUSA's body may look at the image before augmentation."""
+        if original is not None and isinstance(self.net, MEDUSA):
+            return self.net(image, self.net.body_image(original))
+        return self.net(image)
+
+    def _looked_at(self, batch: dict[str, Any]) -> tuple[Tensor, list[Looked]]:
+        """Return the probabilities, (N, classes) float64, and every case with its attention."""
+        image = batch["image"]
+        logits, maps = self.net(image), image.new_zeros(len(image), 0, *image.shape[2:])
+        if isinstance(self.net, MEDUSA):
+            logits, attention, gates = AttentionMaps(self.net)(image)
+            maps = torch.cat([attention, gates], dim=1)
+        probabilities = logits.double().softmax(dim=1)
+        titles = [
+            f"{name}: {self._name(truth)}, taken for {self._name(row.argmax())} ({row.max():.0%})"
+            for name, truth, row in zip(batch["name"], batch["label"], probabilities, strict=True)
+        ]
+        shown = (each.float().cpu().numpy() for each in (image, maps))
+        return probabilities, [Looked(*each) for each in zip(titles, *shown, strict=True)]
+
+    def _cases(self, batch: dict[str, Any], probabilities: Tensor) -> Iterator[Case]:
+        """Yield the results of every case; probabilities are text, as their means say nothing."""
+        names = [self._name(i) for i in range(probabilities.shape[1])]
+        for number, (truth, row) in enumerate(zip(batch["label"].tolist(), probabilities.tolist(), strict=True)):
+            predicted = int(np.argmax(row))
+            case: Case = {key: batch[key][number] for key in ("set", "name", "patient")}
+            case |= {"truth": names[truth], "predicted": names[predicted]}
+            case |= {f"probability_{name}": f"{value:.9g}" for name, value in zip(names, row, strict=True)}
+            yield case | {"accuracy": float(predicted == truth), "nll": -float(np.log(max(row[truth], 1e-300)))}
+
+    def _answers(self, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
+        """Return the true classes, (cases,), and the probabilities, (cases, N) float64."""
+        truth = torch.tensor([self.classes.index(case["truth"]) for case in cases])
+        rows = [[float(case[f"probability_{name}"]) for name in self.classes] for case in cases]
+        return truth, torch.tensor(rows, dtype=torch.float64)
+
+    def _sets(self) -> dict[str, list[Case]]:
+        names = dict.fromkeys(case["set"] for case in self.cases)
+        return {name: [case for case in self.cases if case["set"] == name] for name in names}
+
+    def _intervals(self, cases: Sequence[Case]) -> dict[str, Interval]:
+        return classification_scores(*self._answers(cases), self.classes, [case["patient"] for case in cases])
+
+    def _name(self, number: int | Tensor) -> str:
+        return self.classes[int(number)] if self.classes else str(int(number))
+
+    def _weights(self, counts: Sequence[int]) -> Tensor | None:
+        if self.class_weights == "balanced":
+            return balanced_weights(counts).to(self.device)
+        if self.class_weights is None:
+            return None
+        if len(self.class_weights) != len(counts) or min(self.class_weights) < 0:
+            raise UserError(
+                f"model.class_weights {self.class_weights}: give one number from 0 for each of the {len(counts)} "
+                f"classes, {', '.join(self.classes)}."
+            )
+        return torch.tensor(self.class_weights, device=self.device)
+
+    def _load_pretrained(self) -> None:
+        if not hasattr(self.net, "load_pretrained"):
+            raise UserError(f"model.pretrained: {type(self.net).__name__} cannot load such weights; leave it out.")
+        self.net.load_pretrained(None if self.pretrained == "imagenet" else self.pretrained)
+
+    def _check_factors(self) -> None:
+        names = [name for name, _ in self.net.named_parameters()]
+        for prefix in self.lr_factors:
+            if not any(name.startswith(prefix) for name in names):
+                raise UserError(
+                    f"model.lr_factors: no parameter of {type(self.net).__name__} begins with {prefix!r}; "
+                    f"they begin with {', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}."
+                )
+
+    def _data_facts(self) -> dict[str, Any]:
+        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
+        return data.fingerprint() if data is not None else {}
+
+    def _folder(self) -> Path:
+        return Path(self.trainer.default_root_dir)
+
+
+def _pictures(looked: Looked) -> list[np.ndarray]:
+    """Return the image, and each of its maps over it, uint8 (H, W, 3), at most as large as the sample sheet takes."""
+    step = -(-max(looked.image.shape[1:]) // LARGEST_PICTURE)
+    image, maps = looked.image[:, ::step, ::step], looked.maps[:, ::step, ::step]
+    shown = (np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).clip(0, 1) * 255).round()
+    return [shown.astype(np.uint8), *(overlay(image, each, float(each.min()), float(each.max())) for each in maps)]
+
+
+def _write_scores(path: Path, sets: dict[str, dict[str, Interval]]) -> None:
+    """Write one line for each score of each set."""
+    with written_beside(path) as part, part.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["set", "metric", "value", "low", "high", "cases"])
+        for group, scores in sets.items():
+            for name, found in scores.items():
+                writer.writerow([group, name, found.mean, found.low, found.high, found.count])
