@@ -1,0 +1,169 @@
+"""Speed and memory of polyp segmentation beside the plain formulation: `python benchmarks/polyp.py [ROW ...]`.
+
+Every row first checks in double precision, on smaller images, that both forms agree (the gradients of an untrained
+network lose four digits in single precision), then times them in turns in one process; peak memory is taken in a fresh
+process for each form. The table is printed and appended to benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from measure import in_fresh_process, medians, peak_megabytes, record
+from torch import Tensor, nn
+
+from foveal.apps.polyp.models.pranet import PartialDecoder, PraNet, ReceptiveFieldBlock, doubled, resized
+from foveal.core.attention.reverse import ReverseAttention
+from foveal.core.blocks.convolution import ConvNorm
+from foveal.core.blocks.norm import BatchNorm2d
+from foveal.core.losses.structure import StructureLoss
+
+SIDE = 352  # pixels, the size of the published training and evaluation
+SMALL_SIDE = 128  # pixels, where the forms are compared
+BATCH = 4  # images in a training step
+
+Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
+"""The plain form and ours, without arguments, each giving what both must agree on."""
+
+
+def plain_copy(net: PraNet) -> PraNet:
+    """A copy with PyTorch's own norms and weights in PyTorch's usual order."""
+    plain = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
+    for module in plain.modules():
+        if isinstance(module, BatchNorm2d):
+            module.__class__ = nn.BatchNorm2d
+    return plain
+
+
+def plain_unit(unit: ConvNorm, x: Tensor, part: slice) -> Tensor:
+    """Some output channels of a convolution and its norm, as a convolution and norm of their own."""
+    norm = unit.norm
+    statistics = (norm.running_mean[part], norm.running_var[part])
+    y = F.conv2d(x, unit.conv.weight[part])
+    return F.batch_norm(y, *statistics, norm.weight[part], norm.bias[part], norm.training, norm.momentum, norm.eps)
+
+
+def plain_field(block: ReceptiveFieldBlock, x: Tensor) -> Tensor:
+    """A receptive-field block, each branch beginning with its own convolution."""
+    dim = block.fuse.conv.out_channels
+    residual, *entries = (plain_unit(block.entry, x, slice(i * dim, (i + 1) * dim)) for i in range(5))
+    branches = [entries[0], *(branch(entry) for branch, entry in zip(block.branches, entries[1:], strict=True))]
+    return F.relu(block.fuse(torch.cat(branches, dim=1)) + residual)
+
+
+def plain_decoder(decoder: PartialDecoder, deep: Tensor, middle: Tensor, fine: Tensor) -> Tensor:
+    """The partial decoder, every enlargement made where it is used."""
+    on_middle = decoder.deep_on_middle(doubled(deep)) * middle
+    on_fine = decoder.deep_on_fine(doubled(doubled(deep))) * decoder.middle_on_fine(doubled(middle)) * fine
+    merged = decoder.fuse_middle(torch.cat([on_middle, decoder.deep_beside_middle(doubled(deep))], dim=1))
+    merged = decoder.fuse_fine(torch.cat([on_fine, decoder.middle_beside_fine(doubled(merged))], dim=1))
+    return decoder.head(decoder.refine(merged))
+
+
+def plain_reverse(unit: ReverseAttention, features: Tensor, coarse: Tensor) -> Tensor:
+    """Reverse attention that weighs every channel of the features before they are reduced."""
+    guide = F.interpolate(coarse, size=features.shape[2:], mode="bilinear", align_corners=False)
+    rest = (1 - torch.sigmoid(guide)).expand(-1, features.shape[1], -1, -1).mul(features)
+    return unit.last(unit.inner(unit.norm(unit.reduce(rest)))) + guide
+
+
+def plain_network(net: PraNet, x: Tensor) -> tuple[Tensor, ...]:
+    """PraNet in the plain formulation, with the weights of a plain copy; four maps, in evaluation too."""
+    fine, middle, deep = net.encoder(x)
+    fields = (plain_field(net.field_deep, deep), plain_field(net.field_middle, middle))
+    rough = plain_decoder(net.decoder, *fields, plain_field(net.field_fine, fine))
+    from_deep = plain_reverse(net.reverse_deep, deep, rough)
+    from_middle = plain_reverse(net.reverse_middle, middle, from_deep)
+    maps = (rough, from_deep, from_middle, plain_reverse(net.reverse_fine, fine, from_middle))
+    return tuple(resized(each, x.shape[2], x.shape[3]) for each in maps)
+
+
+def plain_loss(maps: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+    """The intended structure loss, the surroundings of each pixel averaged anew for each map."""
+    total = mask.new_zeros(())
+    for logits in maps:
+        weight = 1 + 5 * (F.avg_pool2d(mask, 31, stride=1, padding=15) - mask).abs()
+        entropy = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+        entropy = (weight * entropy).sum(dim=(2, 3)) / weight.sum(dim=(2, 3))
+        probability = torch.sigmoid(logits)
+        both = (probability * mask * weight).sum(dim=(2, 3))
+        either = ((probability + mask) * weight).sum(dim=(2, 3))
+        total = total + (entropy + 1 - (both + 1) / (either - both + 1)).mean()
+    return total
+
+
+def inference(side: int = SIDE, dtype: torch.dtype = torch.float32) -> Forms:
+    """PraNet on one image of 352x352."""
+    net = PraNet().eval().to(dtype)
+    plain = plain_copy(net)
+    x = torch.randn(1, 3, side, side, dtype=dtype)
+
+    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.inference_mode():
+            return forward(x)
+
+    return lambda: run(lambda image: plain_network(plain, image)[-1]), lambda: run(net)
+
+
+def training(side: int = SIDE, dtype: torch.dtype = torch.float32) -> Forms:
+    """One training step of PraNet, four images of 352x352, with the intended loss."""
+    net = PraNet().train().to(dtype)
+    plain = plain_copy(net)
+    x = torch.randn(BATCH, 3, side, side, dtype=dtype)
+    mask = F.interpolate(torch.randn(BATCH, 1, 11, 11), size=side, mode="bilinear").gt(0.3).to(dtype)
+    loss = StructureLoss("intended")
+
+    def step(which: PraNet, of_batch: Callable[[], Tensor]) -> Tensor:
+        which.zero_grad()
+        of_batch().backward()
+        return torch.cat([parameter.grad.flatten() for parameter in which.parameters()])
+
+    return (
+        lambda: step(plain, lambda: plain_loss(plain_network(plain, x), mask)),
+        lambda: step(net, lambda: loss(net(x), mask)),
+    )
+
+
+ROWS = {"inference": inference, "training": training}
+
+
+def compared(name: str) -> str:
+    """Measure one row of the table."""
+    torch.manual_seed(0)
+    expected, found = (form() for form in ROWS[name](SMALL_SIDE, torch.float64))
+    difference = float((found - expected).norm() / expected.norm())
+    assert difference < 1e-9, f"{name}: the two forms differ by {difference:.1e}"
+    plain, ours = ROWS[name]()
+    slow, fast = medians([plain, ours])
+    large, small = (in_fresh_process(__file__, name, form) for form in ("plain", "ours"))
+    what = (ROWS[name].__doc__ or "").rstrip(".")
+    return (
+        f"| {what} | {1e3 * slow:.0f} | {1e3 * fast:.0f} | {slow / fast:.2f}x "
+        f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference:.0e} |"
+    )
+
+
+def main() -> None:
+    """Measure the rows that were asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all by default")
+    parser.add_argument("--peak", nargs=2, metavar=("ROW", "FORM"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        row, form = options.peak
+        torch.manual_seed(0)
+        print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
+        return
+    lines = ["| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    lines += [compared(row) for row in options.rows or ROWS]
+    record("Polyp segmentation", lines)
+
+
+if __name__ == "__main__":
+    main()
