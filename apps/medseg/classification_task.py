@@ -220,7 +220,7 @@ class Classification(Task):
             f"{name}: {self._name(truth)}, taken for {self._name(row.argmax())} ({row.max():.0%})"
             for name, truth, row in zip(batch["name"], batch["label"], probabilities, strict=True)
         ]
-        shown = (each.float().cpu().numpy() for each in (image, maps))
+        shown = (each.detach().float().cpu().numpy() for each in (image, maps))
         return probabilities, [Looked(*each) for each in zip(titles, *shown, strict=True)]
 
     def _cases(self, batch: dict[str, Any], probabilities: Tensor) -> Iterator[Case]:
