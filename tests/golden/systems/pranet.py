@@ -83,5 +83,8 @@ def unique_nearest(truth: Tensor) -> int:
     objects, rest = truth.nonzero(), (~truth).nonzero()
     if not len(objects):
         return 0
-    squares = (rest[:, None] - objects).square().sum(dim=-1)
-    return int(((squares == squares.amin(dim=1, keepdim=True)).sum(dim=1) == 1).all())
+    for part in rest.split(512):  # bounds the memory
+        squares = (part[:, None] - objects).square().sum(dim=-1)
+        if ((squares == squares.amin(dim=1, keepdim=True)).sum(dim=1) > 1).any():
+            return 0
+    return 1
