@@ -14,7 +14,7 @@ IGNORED = -100
 
 
 class SegmentationLoss(nn.Module):
-    """Weighted sum of cross entropy and soft Dice loss (the usual pair; Isensee et al. 2021, nnU-Net, sec. "Training").
+    """Weighted sum of cross entropy and soft Dice loss (the pair of nnU-Net, Isensee et al. 2021).
 
     Args:
         cross_entropy: weight of the cross entropy.

@@ -73,7 +73,7 @@ class AttentionUnit(nn.Sequential):
 
 
 class SemanticModule(nn.Module):
-    """Encoder and decoder without skips, whose code and reconstruction guide the attention (sec. III-C of the paper).
+    """Encoder and decoder without skips, whose code and reconstruction guide the attention.
 
     Args:
         dim: channels in and out; the code has four times as many.
