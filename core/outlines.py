@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .weights.card import Card
 from .weights.label import Label
 
+COLOURS = ((230, 57, 70), (42, 157, 143), (244, 162, 97), (69, 123, 157), (233, 196, 106), (155, 93, 229))
 SIDE_PER_WIDTH = 300  # pixels of a picture's shorter side for each pixel of an outline
 
 
@@ -30,3 +32,34 @@ def outlined(image: np.ndarray, labels: np.ndarray, classes: Sequence[Label]) ->
             inside = erosion(inside)
         picture[region & ~inside[width:-width, width:-width]] = each.colour
     return picture
+
+
+def labels_of(card: Card) -> list[Label]:
+    """Return the labels of a card that gives label maps, those that it does not name by its outputs, in their order.
+
+    Exclusive classes have the number of their channel, 0 being the background; independent ones one more.
+    """
+    named = {label.value: label for label in card.labels}
+    names = card.outputs or card.channels
+    first = 1 if card.activation == "argmax" else 0
+    found = {
+        value: Label(value=value, name=name, colour=COLOURS[(value - 1) % len(COLOURS)])
+        for value, name in enumerate(names[first:], start=1)
+    }
+    return [label for _, label in sorted((found | named).items())]
+
+
+def outlined_classes(image: np.ndarray, maps: np.ndarray, card: Card) -> np.ndarray:
+    """Return a picture with the outlines of what a card's program found.
+
+    Args:
+        image: uint8 (H, W, 3); it stays as it is.
+        maps: label numbers (1, H, W) of exclusive classes; 0 and 1 of each independent one, (C, H, W).
+        card: of the program.
+    """
+    labels = labels_of(card)
+    if card.activation == "argmax":
+        return outlined(image, maps[0], labels)
+    for channel, each in enumerate(maps, start=1):
+        image = outlined(image, each * np.uint16(channel), [label for label in labels if label.value == channel])
+    return image

@@ -16,12 +16,10 @@ from .cases import Case, means
 from .errors import UserError
 from .inference.activate import activate
 from .inference.engine import Engine
-from .outlines import outlined
+from .outlines import COLOURS, outlined
 from .task import Task
 from .weights.card import Card
 from .weights.label import Label
-
-COLOURS = ((230, 57, 70), (42, 157, 143), (244, 162, 97), (69, 123, 157), (233, 196, 106), (155, 93, 229))
 
 
 class Segmentation(Task):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +13,11 @@ from ..core.errors import UserError
 from ..core.inference.batch import MANIFEST, Item, is_named_as_file, pair_paths, run_batch
 from ..core.inference.command import open_engine
 from ..core.inference.engine import Engine, Progress
+from ..core.inference.fan import Fan, Part
+from ..core.inference.grey import as_rgb
+from ..core.inference.streams import Source
+from ..core.inference.tta import HIGHEST_VARIANCE, probability_of
+from ..core.weights.card import Activation, Card
 from .io.formats import (
     KINDS,
     READING,
@@ -18,17 +25,24 @@ from .io.formats import (
     Kind,
     default_suffix,
     input_suffixes,
+    is_dicom_file,
     is_dicom_folder,
+    is_dicom_series,
+    is_volume,
     kind_of,
+    open_overlay,
     open_sink,
     open_source,
     output_suffixes,
     suffix_of,
 )
+from .io.image.samples import image_suffix
 
 logger = logging.getLogger(__name__)
 
 OPTION = {"slide_mpp": "mpp"}  # where the command's word is another than the source's
+LABELLED: dict[Activation, Activation] = {"sigmoid": "threshold", "softmax": "argmax"}
+Intensity = Callable[[Source, Kind], dict[str, Any]]
 
 
 def infer(
@@ -42,6 +56,8 @@ def infer(
     dates: bool = False,
     warp: bool = False,
     cog: bool = False,
+    probabilities: bool = False,
+    uncertainty: bool = False,
     mpp: float | None = None,
     page: int | None = None,
     tile: int | Literal["auto", "whole"] = "auto",
@@ -61,7 +77,8 @@ def infer(
 
     Args:
         output: The file to write for a single input; else a folder, which also gets a manifest of the run.
-        input: Files, DICOM series, or folders whose files and series are taken (not those in folders below).
+        input: Files, DICOM series, or folders whose files and series are taken (not those in folders below). A folder
+            of DICOM files of which each is an image of its own, such as X-rays, is taken file by file.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         suffix: What outputs in a folder end in, such as .nii.gz; that of the input's format if not given.
         series: DICOM, the series to take where a folder holds several: its number in the list that is shown, or UID.
@@ -70,6 +87,9 @@ def infer(
         dates: GeoTIFF, take the files of a folder as the dates of one place.
         warp: GeoTIFF, bring dates of another grid onto that of the first.
         cog: GeoTIFF, write a cloud-optimised file with overviews.
+        probabilities: Write the probability of each class in place of labels.
+        uncertainty: Write a second output, named ..._uncertainty: how far mirrored views of the input disagree, as the
+            variance of the probabilities, 0 to 0.25; in images 0.25 is white. Eight times slower.
         mpp: Slides, micrometres per pixel of the finest level where the file does not tell.
         page: TIFF images, the page to read, counted from 1.
         tile: Side of a tile in input samples; "whole" computes the input in one pass.
@@ -78,7 +98,7 @@ def infer(
         batch: Tiles computed at once.
         device: Where to compute, such as auto, cpu, cuda or cuda:1.
         precision: What the network computes in; lower ones are faster on GPUs.
-        tta: Average over flips and transposes; eight times slower.
+        tta: Average over flips and transposes, of volumes over flips alone; eight times slower.
         overwrite: Replace outputs that exist already.
         quiet: Report nothing but errors.
 
@@ -98,7 +118,25 @@ def infer(
         "slide_mpp": mpp,
         "page": page,
     }
-    run_files(engine, facts, input, output, options, KINDS, suffix, dates, overwrite, quiet)
+    wanted = Wanted(suffix, probabilities, uncertainty)
+    run_files(engine, facts, input, output, options, KINDS, wanted, dates, overwrite, quiet)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is written for each input.
+
+    Attributes:
+        suffix: of outputs in a folder; None for that of the input's format.
+        probabilities: write probabilities in place of labels.
+        uncertainty: write the variance of the probabilities over mirrored views beside the output.
+        overlay: the folder for pictures with the outlines of the classes; None for none.
+    """
+
+    suffix: str | None = None
+    probabilities: bool = False
+    uncertainty: bool = False
+    overlay: Path | None = None
 
 
 def run_files(
@@ -108,64 +146,169 @@ def run_files(
     output: Path,
     options: Mapping[str, Any],
     kinds: tuple[Kind, ...] = KINDS,
-    suffix: str | None = None,
+    wanted: Wanted | None = None,
     dates: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    intensity: Intensity | None = None,
 ) -> None:
     """Send files through an engine.
 
     Args:
         engine: what to run.
-        facts: what the outputs depend on beside the inputs and the options below.
+        facts: what the outputs depend on beside the inputs and what is said below.
         inputs: files and folders.
         output: a file or a folder.
         options: of the sources and sinks by name, each used by the formats that have it; None and False say nothing.
         kinds: the formats that are taken.
-        suffix: of outputs in a folder.
+        wanted: what is written; None for the output alone.
         dates: take a folder as the dates of one place.
         overwrite: replace outputs that exist already.
         quiet: report nothing but errors.
+        intensity: gives the card's `intensity` for a source where the card has none.
 
     Raises:
         UserError: an input or an option does not fit.
     """
     options = {name: value for name, value in options.items() if value not in (None, False)}
+    files = _Files(engine, options, kinds, wanted or Wanted(), dates, intensity)
     writable = output_suffixes(kinds)
-    items = pair_paths(
-        inputs,
-        output,
-        input_suffixes(kinds),
-        writable,
-        lambda folder: dates or is_dicom_folder(folder),
-        lambda path: _output_name(path, kinds, suffix),
-    )
+    items = pair_paths(inputs, output, input_suffixes(kinds), writable, files.is_input, files.name, files.beside)
     manifest = None if is_named_as_file(output, writable) else output / MANIFEST
+    asked = {name: value for name, value in asdict(files.wanted).items() if value not in (None, False)}
+    run_batch(items, files.work, {**facts, **options, **asked}, overwrite, quiet, manifest)
 
-    def work(item: Item, fingerprint: str, progress: Progress) -> None:
-        kind = kind_of(item.input, kinds)
-        for name in options.keys() - {*READING[kind], *WRITING[kind]}:
+
+class _Files:
+    """Says what is made of each file, and makes it.
+
+    Args:
+        engine: as for `run_files`; so are the others.
+        options: those that say something.
+        kinds: see `run_files`.
+        wanted: see `run_files`.
+        dates: see `run_files`.
+        intensity: see `run_files`.
+
+    Raises:
+        UserError: the program does not give what is wanted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: Mapping[str, Any],
+        kinds: tuple[Kind, ...],
+        wanted: Wanted,
+        dates: bool,
+        intensity: Intensity | None,
+    ) -> None:
+        self.options, self.kinds, self.wanted = options, kinds, wanted
+        self.dates, self.intensity = dates, intensity
+        card = engine.card
+        if wanted.probabilities or wanted.uncertainty:
+            chances = probability_of(card)
+        self.engine = engine.with_card(activation=chances) if wanted.probabilities else engine
+        self.card = self.engine.card
+        if wanted.overlay:
+            if card.activation == "none":
+                raise UserError(f"--overlay: {card.name} gives values, which have no outlines; leave it out.")
+            if wanted.overlay.suffix.lower() in output_suffixes(kinds):
+                raise UserError(f"--overlay {wanted.overlay}: pictures go to a folder; give its name.")
+
+    def is_input(self, path: Path) -> bool:
+        """Tell whether a folder is one input, or a file is one whatever its name."""
+        if path.is_dir():
+            is_chosen = "series" in self.options and is_dicom_folder(path)
+            return self.dates or is_chosen or is_dicom_series(path)
+        return "dicom" in self.kinds and is_dicom_file(path)
+
+    def name(self, path: Path) -> str:
+        """Return the name of an input's output in a folder."""
+        try:
+            kind = kind_of(path, self.kinds)
+        except UserError:
+            return path.name  # what is wrong with it is told when its turn comes, and does not stop the others
+        own = "" if path.is_dir() else path.name[len(path.name) - len(suffix_of(path)) :]
+        if own.lower() not in input_suffixes((kind,)):
+            own = ""  # a part of the name, such as the last number of a UID
+        stem = path.name.removesuffix(own)
+        if kind == "video":
+            return stem.replace(".", "_")  # a folder, which a dot would make a file
+        return stem + self._suffix(path, kind, own)
+
+    def beside(self, path: Path, output: Path) -> dict[str, Path]:
+        """Return the other outputs of an input, by what they are."""
+        try:
+            kind = kind_of(path, self.kinds)
+        except UserError:
+            return {}
+        suffix = output.name[len(output.name) - len(suffix_of(output)) :]
+        suffix = suffix if suffix.lower() in output_suffixes((kind,)) else ""
+        stem = output.name.removesuffix(suffix)
+        found = {}
+        if self.wanted.uncertainty:
+            other = suffix
+            if suffix.lower() == ".geojson":
+                other = ".tif"
+            elif kind == "video":
+                other = ""
+            elif suffix.lower() == ".dcm" and is_volume(path, kind):
+                other = ".nii.gz"
+            found["uncertainty"] = output.with_name(f"{stem}_uncertainty{other}")
+        if self.wanted.overlay:
+            found["overlay"] = self.wanted.overlay / f"{stem}_overlay{'.mp4' if kind == 'video' else '.png'}"
+        return found
+
+    def work(self, item: Item, fingerprint: str, progress: Progress) -> None:
+        """Make the outputs of an input."""
+        kind = kind_of(item.input, self.kinds)
+        for name in self.options.keys() - {*READING[kind], *WRITING[kind]}:
             logger.warning("--%s has no effect: %s is read as %s.", OPTION.get(name, name), item.input, kind)
-        with (
-            open_source(item.input, kind, engine.card, **options) as source,
-            open_sink(item.output, kind, source, engine.card, fingerprint, **options) as sink,
-        ):
-            engine.run(source, sink, progress)
+        with ExitStack() as stack:
+            source = stack.enter_context(open_source(item.input, kind, self.card, **self.options))
+            engine = self._engine(source, kind)
+            seen = as_rgb(source, engine.card) if kind in ("dicom", "nifti") else source
+            sink = open_sink(item.output, kind, source, engine.card, fingerprint, **self.options)
+            stack.enter_context(sink)
+            if not item.beside:
+                engine.run(seen, sink, progress)
+                return
+            with_variance = "uncertainty" in item.beside
+            raw = engine.with_variance() if with_variance else engine.with_card(activation="none")
+            own = slice(0, -1) if with_variance else slice(None)
+            parts = [Part(sink, own, engine.card.activation)]
+            if with_variance:
+                card = _variance_card(engine.card)
+                sink = open_sink(item.beside["uncertainty"], kind, source, card, fingerprint, **self.options)
+                parts.append(Part(stack.enter_context(sink), slice(-1, None), card.activation))
+            if "overlay" in item.beside:
+                card = replace(engine.card, activation=LABELLED.get(engine.card.activation, engine.card.activation))
+                sink = open_overlay(item.beside["overlay"], kind, source, card, fingerprint)
+                parts.append(Part(stack.enter_context(sink), own, card.activation))
+            raw.run(seen, Fan(parts), progress)
 
-    run_batch(items, work, {**facts, **options}, overwrite, quiet, manifest)
-
-
-def _output_name(path: Path, kinds: tuple[Kind, ...], suffix: str | None) -> str:
-    """Return the name of an input's output in a folder."""
-    try:
-        kind = kind_of(path, kinds)
-    except UserError:
-        return path.name  # what is wrong with it is told when its turn comes, and does not stop the others
-    own = "" if path.is_dir() else path.name[len(path.name) - len(suffix_of(path)) :]
-    writable = output_suffixes((kind,))
-    if suffix is None:
+    def _suffix(self, path: Path, kind: Kind, own: str) -> str:
+        """Return what an output's name ends in, given what the input's does."""
+        writable = output_suffixes((kind,))
+        suffix = self.wanted.suffix
+        if suffix is not None:
+            if suffix.lower() not in writable:
+                known = ", ".join(sorted(writable))
+                raise UserError(f"--suffix {suffix}: what is made of {path} ({kind}) can be written as {known}.")
+            return suffix
         suffix = own if own.lower() in writable else default_suffix(kind)
-    elif suffix.lower() not in writable:
-        known = ", ".join(sorted(writable))
-        raise UserError(f"--suffix {suffix}: what is made of {path} ({kind}) can be written as {known}.")
-    return path.name.removesuffix(own) + suffix
+        return image_suffix(suffix, self.card) if kind == "image" else suffix
+
+    def _engine(self, source: Source, kind: Kind) -> Engine:
+        """Return the engine as a source needs it."""
+        changes: dict[str, object] = {"axis": 2} if kind == "video" else {}
+        if self.intensity and not self.card.intensity:
+            changes["intensity"] = self.intensity(source, kind)
+        return self.engine.with_card(**changes) if changes else self.engine
+
+
+def _variance_card(card: Card) -> Card:
+    """Return the card of the variance of what a card gives, for the sinks."""
+    ends = (0.0, HIGHEST_VARIANCE)
+    return replace(card, activation="none", outputs=("uncertainty",), labels=(), value_range=ends)

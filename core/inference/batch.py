@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..atomic import written_beside
@@ -26,14 +27,26 @@ logger = logging.getLogger(__name__)
 
 
 class Item(NamedTuple):
-    """An input file and the output to make of it."""
+    """An input file and the output to make of it.
+
+    Attributes:
+        input: the file, or a folder that is one input.
+        output: the file.
+        beside: other outputs that are made with it, by what they are.
+    """
 
     input: Path
     output: Path
+    beside: Mapping[str, Path] = MappingProxyType({})
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All outputs."""
+        return [self.output, *self.beside.values()]
 
 
 Work = Callable[[Item, str, Progress], None]
-"""Makes the output of an item; gets its fingerprint, for sinks that can go on, and what to tell about rows."""
+"""Makes the outputs of an item; gets its fingerprint, for sinks that can go on, and what to tell about rows."""
 MANIFEST = "foveal-manifest.json"
 
 
@@ -42,21 +55,23 @@ def pair_paths(
     output: Path,
     suffixes: Collection[str],
     writable: Collection[str] | None = None,
-    is_input: Callable[[Path], bool] = lambda folder: False,
+    is_input: Callable[[Path], bool] = lambda path: False,
     name: Callable[[Path], str] = lambda file: file.name,
+    beside: Callable[[Path, Path], Mapping[str, Path]] = lambda file, output: {},
 ) -> list[Item]:
     """Say which output belongs to which input.
 
     A single input may have an output file. In all other cases the output is a folder. Of a folder the files with a
-    known suffix are taken, sorted, and the folders in it that are inputs themselves.
+    known suffix are taken, sorted, and the files and folders in it that are inputs whatever their names.
 
     Args:
         inputs: files and folders.
         output: a file or a folder; what is no folder yet and has a writable suffix is a file.
         suffixes: of the files that are taken from folders, lower case, with the dot.
         writable: of outputs; None for those of inputs.
-        is_input: tells whether a folder is one input, such as a DICOM series.
+        is_input: tells whether a folder is one input, such as a DICOM series, or a file is one in spite of its name.
         name: gives the name of an input's output in a folder.
+        beside: gives the other outputs of an input and its output.
 
     Raises:
         UserError: an input is missing or a folder is empty, two inputs would have the same output, or an output would
@@ -72,7 +87,8 @@ def pair_paths(
             f"--output {output}: is neither a folder nor named as a file that can be written; end it in one of "
             f"{', '.join(sorted(writable))}, or make the folder first."
         )
-    items = [Item(file, output if is_file else output / name(file)) for file in files]
+    outputs = [output if is_file else output / name(file) for file in files]
+    items = [Item(*pair, beside(*pair)) for pair in zip(files, outputs, strict=True)]
     _refuse_clashes(items)
     return items
 
@@ -130,6 +146,7 @@ def _record(
     """Do one item and return what the manifest says of it."""
     start = time.monotonic()
     record: dict[str, object] = {"input": str(item.input), "output": str(item.output)}
+    record |= {what: str(path) for what, path in item.beside.items()}
     try:
         record["status"] = _run_item(item, work, facts, journal, reporter, overwrite)
     except Exception as error:
@@ -162,25 +179,26 @@ def _files(path: Path, suffixes: Collection[str], is_input: Callable[[Path], boo
         raise UserError(f"--input {path}: there is no such file or folder.")
     if not path.is_dir() or is_input(path):
         return [path]
-    files = sorted(each for each in path.iterdir() if (is_input(each) if each.is_dir() else _is_wanted(each, suffixes)))
+    files = sorted(each for each in path.iterdir() if _is_wanted(each, suffixes) or is_input(each))
     if not files:
         raise UserError(f"--input {path}: the folder holds no file that ends in {', '.join(sorted(suffixes))}.")
     return files
 
 
-def _is_wanted(file: Path, suffixes: Collection[str]) -> bool:
-    return file.name.lower().endswith(tuple(suffixes)) and not file.name.startswith(".")
+def _is_wanted(path: Path, suffixes: Collection[str]) -> bool:
+    return path.name.lower().endswith(tuple(suffixes)) and not path.name.startswith(".") and not path.is_dir()
 
 
 def _refuse_clashes(items: Sequence[Item]) -> None:
-    counts = Counter(item.output for item in items)
+    counts = Counter(output for item in items for output in item.outputs)
     inputs = {item.input.resolve() for item in items}
     for item in items:
-        if counts[item.output] > 1:
-            same = ", ".join(str(each.input) for each in items if each.output == item.output)
-            raise UserError(f"{same}: would have the same output {item.output}; run them one by one.")
-        if item.output.resolve() in inputs or (item.output.exists() and os.path.samefile(item.input, item.output)):
-            raise UserError(f"--output {item.output}: would replace an input; give another place.")
+        for output in item.outputs:
+            if counts[output] > 1:
+                same = ", ".join(str(each.input) for each in items if output in each.outputs)
+                raise UserError(f"{same}: would have the same output {output}; run them one by one.")
+            if output.resolve() in inputs or (output.exists() and os.path.samefile(item.input, output)):
+                raise UserError(f"--output {output}: would replace an input; give another place.")
 
 
 def _run_item(
@@ -189,13 +207,15 @@ def _run_item(
     """Do the work unless it is done already; return which of the two."""
     mark = fingerprint(item.input, facts)
     if not overwrite:
-        if journal.is_done(item.output, mark):
+        if all(journal.is_done(output, mark) for output in item.outputs):
             reporter.line(f"{item.output} is done already")
             return "done already"
-        if item.output.exists() and not journal.knows(item.output):
-            raise UserError(f"{item.output}: exists already; give --overwrite to replace it, or another --output.")
+        for output in item.outputs:
+            if output.exists() and not journal.knows(output):
+                raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
     work(item, mark, reporter.rows)
-    journal.record(item.output, mark)
+    for output in item.outputs:
+        journal.record(output, mark)
     reporter.line(f"-> {item.output}")
     return "done"
 

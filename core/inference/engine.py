@@ -8,6 +8,9 @@ program runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Literal
 
@@ -22,9 +25,10 @@ from .device import Precision, autocast, find_device
 from .intensity import with_intensity
 from .pipeline import Batch, Pipeline
 from .prepared import prepared
+from .slices import along
 from .streams import Carry, Index, Sink, Source, Window
 from .tiles import Blend, Span, plan_axis
-from .tta import mean_over_views
+from .tta import mean_over_views, probability_of, variance_over_views, views_of
 
 Program = Callable[[Tensor], Tensor]
 Tile = Sizes | Literal["auto", "whole"]
@@ -45,12 +49,12 @@ class Engine:
         tile: side of a tile in input samples, for all axes or each; "auto" for the card's; "whole" for all in one
             pass. What fits into one tile is always computed in one pass; so is all that the card resizes to a frame.
         overlap: input samples that neighbouring tiles share; None for the card's, or less where the tile is small.
-        tta: average over flips and transposes, at eight times the cost.
+        tta: average over mirrored and transposed views, at eight times the cost; see `views_of`.
         blend: how neighbouring tiles share an output sample.
         batch: tiles computed at once; exported programs take one.
 
     Raises:
-        UserError: an option is out of its range, or there is no such device.
+        UserError: an option is out of its range, there is no such device, or the program is a classifier.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class Engine:
         blend: Blend = "linear",
         batch: int = 1,
     ) -> None:
+        if card.kind == "classes":
+            raise UserError(f"{card.name} gives one answer for a whole image; run `foveal {card.app} infer`.")
         self.program = prepared(program, card)
         self.card = card
         self.device = find_device(str(device))
@@ -72,11 +78,41 @@ class Engine:
         self.tiles = self._tiles(tile)
         self.overlaps = self._overlaps(overlap)
         self.tta = tta
+        self.evaluate = partial(mean_over_views, self.program, views=views_of(card)) if tta else self.program
         self.blend = blend
         self.batch = batch if isinstance(program, nn.Module) else 1
         if batch < 1:
             raise UserError(f"--batch {batch}: give at least 1.")
         self.plan((1,) * card.dimensions)  # so that impossible options are told before any work
+
+    def with_card(self, **changes: object) -> Engine:
+        """Return an engine that differs in fields of the card that say what comes in or what becomes of the outputs.
+
+        Args:
+            changes: of the card: intensity, axis, activation, outputs, labels, value_range.
+        """
+        other = copy(self)
+        other.card = replace(self.card, **changes)
+        return other
+
+    def with_variance(self) -> Engine:
+        """Return an engine that gives one channel more: the variance of the probabilities over mirrored views.
+
+        Its other outputs are those of this engine, before anything is made of them.
+
+        Raises:
+            UserError: the program gives values, not probabilities or labels.
+        """
+        card = self.card
+        other = self.with_card(activation="none", labels=(), outputs=(*(card.outputs or card.channels), "variance"))
+        other.evaluate = partial(
+            variance_over_views,
+            self.program,
+            views=views_of(card),
+            activation=probability_of(card),
+            averaged=self.tta,
+        )
+        return other
 
     def plan(self, extent: tuple[int, ...]) -> list[list[Span]]:
         """Return the tiles along each spatial axis for an input of this extent."""
@@ -95,6 +131,8 @@ class Engine:
                 output is not finite or not as large as the card says; a tile does not fit into the GPU's memory.
         """
         self._check(source, sink)
+        if self.card.dimensions == 2:
+            source, sink = along(source, sink, self.card.axis)
         source = with_intensity(source, self.card)
         axes = self.plan(source.shape[-source.spatial :])
         missing = [number for number, row in enumerate(axes[0]) if row.final > sink.rows_done]
@@ -170,7 +208,7 @@ class Engine:
         extent = tuple(x.shape[-self.card.dimensions :])
         try:
             with torch.inference_mode(), self.autocast:
-                y = (mean_over_views(self.program, x) if self.tta else self.program(x)).float()
+                y = self.evaluate(x).float()
                 y = (y.unsqueeze(-spatial) if spatial > self.card.dimensions else y).cpu().numpy()
         except torch.OutOfMemoryError:
             size = " x ".join(map(str, extent))

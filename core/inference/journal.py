@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,10 +28,11 @@ class Journal:
     """A list of finished outputs in their folder, one JSON line each, appended as they are finished.
 
     Args:
-        folder: the folder of the outputs.
+        folder: the folder of the outputs; those that lie elsewhere are told by the way to them.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.path = folder / NAME
         self.entries: dict[str, str] = {}
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
@@ -43,19 +45,23 @@ class Journal:
 
     def knows(self, output: Path) -> bool:
         """Tell whether an earlier run wrote this output."""
-        return output.name in self.entries
+        return self._name(output) in self.entries
 
     def is_done(self, output: Path, fingerprint: str) -> bool:
         """Tell whether the output is there and comes from the same input, weights and options."""
-        return output.exists() and self.entries.get(output.name) == fingerprint
+        return output.exists() and self.entries.get(self._name(output)) == fingerprint
 
     def record(self, output: Path, fingerprint: str) -> None:
         """Note that an output is finished."""
-        self.entries[output.name] = fingerprint
-        line = json.dumps({"output": output.name, "fingerprint": fingerprint}, ensure_ascii=False)
+        name = self._name(output)
+        self.entries[name] = fingerprint
+        line = json.dumps({"output": name, "fingerprint": fingerprint}, ensure_ascii=False)
         with self.path.open("a", encoding="utf-8") as file:
             # A newline in front ends what a killed run may have left half-written.
             file.write(f"\n{line}\n" if self._is_cut() else f"{line}\n")
+
+    def _name(self, output: Path) -> str:
+        return output.name if output.parent == self.folder else os.path.relpath(output, self.folder)
 
     def _is_cut(self) -> bool:
         return self.path.stat().st_size > 0 and not self.path.read_bytes().endswith(b"\n")

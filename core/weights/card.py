@@ -20,6 +20,8 @@ from .label import Label
 Activation = Literal["none", "sigmoid", "softmax", "threshold", "argmax"]
 """What becomes of a network's blended outputs: themselves; probabilities of independent or of exclusive classes; or a
 label map, 1 where the sigmoid is above one half, or the number of the channel with the highest value."""
+Kind = Literal["dense", "classes"]
+"""Whether a network gives something for every sample of its input, or one score of each class for the whole."""
 Sizes = int | tuple[int, ...]
 """One number for all spatial axes, or one for each."""
 
@@ -32,7 +34,11 @@ class Card:
         name: what people call these weights, e.g. "dlgsanet-tiny-x2".
         app: the app that runs them, e.g. "superres".
         network: how to build the module: {"class_path": dotted path, "init_args": plain values}.
+        kind: "dense", or "classes" for a classifier, (N, C, *frame) -> scores (N, len(outputs)), which `activation`
+            makes probabilities, "softmax" of exclusive classes and "sigmoid" of independent ones.
         dimensions: spatial axes of the network's input, 2 or 3; a 2D network takes a volume slice by slice.
+        axis: of a volume, along which a 2D network takes the slices: 0, 1 or 2 of the axes (i, j, k) of NIfTI, which
+            are the columns, rows and slices of arrays; 2 takes them as they are stored. The other two keep their order.
         channels: names of the input channels, in order.
         value_range: lowest and highest input value that the network was trained on.
         scale: output pixels per input pixel along each axis.
@@ -64,7 +70,9 @@ class Card:
     network: dict[str, Any]
     tile: Sizes
     overlap: Sizes
+    kind: Kind = "dense"
     dimensions: int = 2
+    axis: int = 2
     channels: tuple[str, ...] = ("red", "green", "blue")
     value_range: tuple[float, float] = (0.0, 1.0)
     scale: int = 1
@@ -173,6 +181,8 @@ def _network_problems(network: dict[str, Any]) -> Iterator[str]:
 def _size_problems(card: Card) -> Iterator[str]:
     if card.dimensions not in (2, 3):
         yield f"dimensions must be 2 or 3, found {card.dimensions!r}"
+    if card.axis not in (0, 1, 2) or isinstance(card.axis, bool):
+        yield f"axis must be 0, 1 or 2, found {card.axis!r}"
     if not _is_whole(card.scale, 1):
         yield f"scale must be a whole number of at least 1, found {card.scale!r}"
     for name, lowest in (("size_multiple", 1), ("tile", 1), ("overlap", 0)):
@@ -217,6 +227,10 @@ def _output_problems(card: Card) -> Iterator[str]:
         yield f"outputs must be a list of names, found {card.outputs!r}"
     if card.activation not in get_args(Activation):
         yield f"activation must be one of {', '.join(get_args(Activation))}, found {card.activation!r}"
+    if card.kind not in get_args(Kind):
+        yield f"kind must be one of {', '.join(get_args(Kind))}, found {card.kind!r}"
+    if card.kind == "classes" and (not card.outputs or card.activation not in ("sigmoid", "softmax")):
+        yield f"a classifier needs the names of its outputs, and softmax or sigmoid, found {card.activation!r}"
     if not _is_tuple_of(card.labels, Label):
         yield f"labels must be a list of labels, found {card.labels!r}"
     elif len({label.value for label in card.labels}) < len(card.labels):

@@ -12,13 +12,16 @@ from ...core.inference.streams import Source
 from ...core.weights.card import Card
 from .sink import SpooledSink
 
-Kind = Literal["image", "dicom", "nifti", "geotiff", "slide"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Still = Literal["image", "dicom", "nifti", "geotiff", "slide"]
+Kind = Literal[Still, "video"]
+KINDS: tuple[Kind, ...] = get_args(Still)
+"""What is taken where an app does not say; videos are for apps that want them."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 TIFF_SUFFIXES = (".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu")
 HEADS = {b"\x89PNG": "image", b"\xff\xd8\xff": "image", b"BM": "image"}
 TIFF_HEADS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -37,8 +40,9 @@ SINKS: dict[Kind, dict[tuple[str, ...], tuple[str, str]]] = {
         (".geojson",): (".slide", "GeoJsonSink"),
         (".png",): (".slide", "PreviewSink"),
     },
+    "video": {("",): (".video", "FrameSink"), (".mp4", ".avi", ".mov", ".mkv"): (".video", "VideoSink")},
 }
-"""For each format that is read: what can be written, by suffix; the first suffix is that of a folder's outputs."""
+"""For each format that is read: what can be written, by suffix ("" a folder), first what a folder's outputs are."""
 
 SOURCES: dict[Kind, tuple[str, str]] = {
     "image": (".image", "ImageSource"),
@@ -46,6 +50,7 @@ SOURCES: dict[Kind, tuple[str, str]] = {
     "nifti": (".nifti", "NiftiSource"),
     "geotiff": (".geotiff", "GeoTiffSource"),
     "slide": (".slide", "SlideSource"),
+    "video": (".video", "VideoSource"),
 }
 READING: dict[Kind, tuple[str, ...]] = {
     "image": ("page",),
@@ -53,9 +58,10 @@ READING: dict[Kind, tuple[str, ...]] = {
     "nifti": (),
     "geotiff": ("bands", "warp"),
     "slide": ("slide_mpp",),
+    "video": (),
 }
 """The options of each source."""
-WRITING: dict[Kind, tuple[str, ...]] = {"image": (), "dicom": (), "nifti": (), "geotiff": ("cog",), "slide": ()}
+WRITING: dict[Kind, tuple[str, ...]] = dict.fromkeys(get_args(Kind), ()) | {"geotiff": ("cog",)}
 """The options of the sinks for each format that is read."""
 
 
@@ -67,13 +73,14 @@ def input_suffixes(kinds: tuple[Kind, ...] = KINDS) -> set[str]:
         "nifti": NIFTI_SUFFIXES,
         "geotiff": TIFF_SUFFIXES,
         "slide": (*SLIDE_SUFFIXES, *TIFF_SUFFIXES),
+        "video": VIDEO_SUFFIXES,
     }
     return {suffix for kind in kinds for suffix in known[kind]}
 
 
 def output_suffixes(kinds: tuple[Kind, ...] = KINDS) -> set[str]:
-    """Return the suffixes of what can be written for inputs of these formats."""
-    return {suffix for kind in kinds for suffixes in SINKS[kind] for suffix in suffixes}
+    """Return the suffixes of the files that can be written for inputs of these formats."""
+    return {suffix for kind in kinds for suffixes in SINKS[kind] for suffix in suffixes if suffix}
 
 
 def default_suffix(kind: Kind) -> str:
@@ -90,6 +97,48 @@ def suffix_of(path: Path) -> str:
 def is_dicom_folder(path: Path) -> bool:
     """Tell whether a folder holds DICOM files, by their content or suffix; those in folders below do not count."""
     return path.is_dir() and any(_is_dicom(each) for each in sorted(path.iterdir()) if each.is_file())
+
+
+def is_dicom_series(path: Path) -> bool:
+    """Tell whether a folder is one input: of DICOM files, but for such as are each an image of its own.
+
+    These are files of which each is alone in its series, and those of one image that do not say where it lies, such as
+    X-rays of one examination.
+    """
+    from .dicom import list_series
+
+    if not is_dicom_folder(path):
+        return False
+    try:
+        found = list_series(path)
+    except UserError:
+        return True  # what is wrong is told when its turn comes
+    files = [file for series in found for file in series.files]
+    alone = len(found) == len(files)
+    unplaced = all(len(file.frames) == 1 and file.frames[0].position is None for file in files)
+    return len(files) == 1 or not (alone or unplaced)
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Tell whether a file is a DICOM file, by its content or suffix; lists of others and hidden files are not meant."""
+    is_meant = not path.name.startswith(".") and path.name.upper() != "DICOMDIR"
+    return is_meant and path.is_file() and _is_dicom(path)
+
+
+def is_volume(path: Path, kind: Kind) -> bool:
+    """Tell whether a file or folder is a series of slices; False where that cannot be told yet."""
+    if kind == "nifti":
+        return True
+    if kind != "dicom":
+        return False
+    from .dicom import list_series
+    from .dicom.files import read_image_file
+
+    try:
+        files = [file for series in list_series(path) for file in series.files] if path.is_dir() else None
+        return sum(len(file.frames) for file in files or [read_image_file(path)]) > 1
+    except UserError:
+        return False
 
 
 def kind_of(path: Path, kinds: tuple[Kind, ...] = KINDS) -> Kind:
@@ -121,7 +170,7 @@ def open_source(path: Path, kind: Kind, card: Card | None = None, **options: Any
         UserError: it is missing, damaged, or cannot be used with these options.
     """
     needed: dict[str, Any] = {}
-    if card and kind == "image":
+    if card and kind in ("image", "video"):
         needed = {"channels": len(card.channels), "value_range": card.value_range}
     elif card and kind == "slide":
         needed = {"mpp": card.spacing[0] if card.spacing else None, "value_range": card.value_range}
@@ -152,6 +201,21 @@ def open_sink(path: Path, kind: Kind, source: Source, card: Card, fingerprint: s
     return _named(*sink).like(path, source, card, fingerprint, **fitting)
 
 
+def open_overlay(path: Path, kind: Kind, source: Source, card: Card, fingerprint: str = "") -> SpooledSink:
+    """Return the sink that draws the outlines of labels over a source.
+
+    Args:
+        path: a video for videos, else a picture.
+        kind: the source's format.
+        source: what was computed on.
+        card: of the program, which gives labels.
+        fingerprint: tells the same work again; "" never goes on from an earlier run.
+    """
+    if kind == "video":
+        return open_sink(path, kind, source, card, fingerprint)
+    return _named(".overlay", "OverlaySink")(path, source, card, fingerprint)
+
+
 def _named(module: str, name: str) -> Callable[..., Any]:
     return getattr(import_module(module, __package__), name)
 
@@ -165,6 +229,8 @@ def _candidates(path: Path) -> list[Kind]:
         return ["nifti"]
     if suffix in SLIDE_SUFFIXES:
         return ["slide"]
+    if suffix in VIDEO_SUFFIXES:
+        return ["video"]
     if _is_dicom(path):
         return ["dicom", "slide"]
     with path.open("rb") as file:

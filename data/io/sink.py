@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -80,10 +82,21 @@ class SpooledSink:
         Raises:
             OSError: the file cannot be written.
         """
+        with self.committing():
+            pass
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Write the file under another name; when the block ends without an error it gets its own.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         if self.rows_done != self.spool.shape[1]:
             raise ValueError(f"{self.path}: {self.rows_done} of {self.spool.shape[1]} rows were written")
         with written_beside(self.path) as part:
             self.encode(part)
+            yield
         self.spool.delete()
 
     def converted(

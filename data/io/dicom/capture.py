@@ -28,7 +28,9 @@ class SecondaryCaptureSink(SpooledSink):
     """A DICOM secondary capture: one image, grey or RGB, of 8 or 16 bits, uncompressed.
 
     Grey values are those that the source gives (such as HU) and are stored with the source's slope, intercept, sign
-    and bits, so that what a network leaves as it is keeps its samples. RGB is 0..1. Values beyond are cut off.
+    and bits, so that what a network leaves as it is keeps its samples; grey of another name than the network's
+    channels is something else, and its slope and intercept spread the card's value range over 16 bits. RGB is 0..1.
+    Values beyond are cut off.
     Patient, study, pixel spacing and, at the same scale, the place in the patient are those of the source.
 
     Args:
@@ -52,7 +54,7 @@ class SecondaryCaptureSink(SpooledSink):
             raise UserError(f"{path}: {size[1]} x {size[0]} pixels are too many for a DICOM image.")
         self.source, self.card = source, card
         self.identity = identity(source, card, fingerprint)
-        self.bits, self.is_signed, self.slope, self.intercept = _storage(source, channels)
+        self.bits, self.is_signed, self.slope, self.intercept = _storage(source, card, channels)
         dtype = np.dtype(f"{'ui'[self.is_signed]}{1 if self.bits <= 8 else 2}")
         geometry = source.geometry.scaled(card.scale) if source.geometry else None
         super().__init__(path, (channels, *size), dtype, geometry, fingerprint)
@@ -141,8 +143,11 @@ class SecondaryCaptureSink(SpooledSink):
         dataset.PixelRepresentation = int(self.is_signed)
 
 
-def _storage(source: DicomSource, channels: int) -> tuple[int, bool, float, float]:
+def _storage(source: DicomSource, card: Card, channels: int) -> tuple[int, bool, float, float]:
     """Return bits, sign, slope and intercept by which samples hold values."""
+    if channels == 1 and not set(card.outputs) <= {*card.channels}:
+        low, high = card.value_range
+        return 16, False, (high - low) / 65535, low
     frame = source.stack.frames[0]
     options = frame.file.options
     if channels == 3:

@@ -12,12 +12,12 @@ import numpy as np
 from ....core.errors import UserError
 from ....core.weights.card import Card
 from ..sink import SpooledSink
+from .channel_file import ChannelsSink
 from .decode import BAND, open_picture
 from .encode import GREY, GREY_ALPHA, RGB, RGB_ALPHA, SUFFIXES, check_format, encode
+from .samples import Range, quantised, samples_of
 
 __all__ = ["SUFFIXES", "ImageSink", "ImageSource", "read_image", "write_image"]
-
-Range = tuple[float, float]
 
 
 def read_image(path: str | Path, alpha: bool = False) -> np.ndarray:
@@ -179,25 +179,25 @@ class ImageSink(SpooledSink):
         self.colours = shape[0] - (shape[0] in (GREY_ALPHA, RGB_ALPHA))
 
     @classmethod
-    def like(cls, path: str | Path, source: ImageSource, card: Card, fingerprint: str = "") -> ImageSink:
+    def like(cls, path: str | Path, source: ImageSource, card: Card, fingerprint: str = "") -> ImageSink | ChannelsSink:
         """Make a sink for what the card's program makes of the source.
 
-        Values become an image of the source's depth, grey or RGB, with its alpha and colour profile; probabilities
-        and labels become a grey image, labels with their values as they are.
+        Pictures get the source's depth, grey or RGB, with its alpha and colour profile. Labels, probabilities and
+        other values get grey or RGB as `Samples` says; more channels than an image has are written as float32 TIFF.
 
         Raises:
-            UserError: the program makes neither grey nor RGB.
+            UserError: the file's format cannot hold what the program makes.
         """
         channels, height, width = source.picture.shape
         size = (height * card.scale, width * card.scale)
-        if card.activation == "none":
+        samples = samples_of(Path(path), card)
+        if samples is None:
             dtype, profile = source.picture.dtype, source.picture.icc_profile
             return cls(path, (channels, *size), dtype, profile, card.value_range, source, card.scale, fingerprint)
-        many = 1 if card.makes_labels else len(card.outputs or card.channels)
-        if many not in (GREY, RGB):
-            raise UserError(f"{path}: an image holds 1 or 3 channels; the network makes {many}.")
-        highest = np.iinfo(np.uint8).max if card.makes_labels else 1.0
-        return cls(path, (many, *size), np.dtype(np.uint8), value_range=(0.0, highest), fingerprint=fingerprint)
+        if samples.channels not in (GREY, RGB):
+            return ChannelsSink(path, size, card, fingerprint)
+        shape = (samples.channels, *size)
+        return cls(path, shape, samples.dtype, value_range=samples.value_range, fingerprint=fingerprint)
 
     def append(self, rows: np.ndarray) -> None:
         """Add the next rows as they stand in the file, alpha included, (C, r, W) of the file's dtype."""
@@ -221,9 +221,7 @@ class ImageSink(SpooledSink):
             return None
         if self.colours == GREY and len(values) > 1:
             values = values.mean(axis=0, keepdims=True)
-        low, high = self.value_range
-        samples = (values - low) * np.float32(self.highest / (high - low))
-        samples = samples.clip(0, self.highest, out=samples).round(out=samples).astype(self.spool.dtype)
+        samples = quantised(values, self.value_range, self.spool.dtype)
         return samples if aside is None else np.concatenate([samples, aside[None]])
 
     def encode(self, part: Path) -> None:

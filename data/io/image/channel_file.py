@@ -1,0 +1,62 @@
+"""TIFF files of more channels than an image has, such as one probability for each of many classes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from ....core.errors import UserError
+from ....core.weights.card import Card
+from ..gdal import gdal
+from ..sink import SpooledSink
+
+SUFFIXES = (".tif", ".tiff")
+OPTIONS = {"COMPRESS": "DEFLATE", "PREDICTOR": "3", "TILED": "YES", "BIGTIFF": "IF_SAFER", "PHOTOMETRIC": "MINISBLACK"}
+
+
+class ChannelsSink(SpooledSink):
+    """A TIFF file of float32 channels, which it names, written window by window.
+
+    Args:
+        path: the file.
+        size: (H, W) in pixels.
+        card: of the program.
+        fingerprint: tells the same work again; "" never goes on from an earlier run.
+
+    Raises:
+        UserError: the name does not end in .tif or .tiff; the disk has no room; another run writes it now.
+    """
+
+    def __init__(self, path: str | Path, size: tuple[int, int], card: Card, fingerprint: str = "") -> None:
+        self.names = card.outputs or card.channels
+        if Path(path).suffix.lower() not in SUFFIXES:
+            raise UserError(
+                f"{path}: an image holds 1 or 3 channels; the network makes {len(self.names)}. End the name in .tif."
+            )
+        super().__init__(path, (len(self.names), *size), np.dtype(np.float32), fingerprint=fingerprint)
+
+    def converted(
+        self, values: np.ndarray | None, aside: np.ndarray | None, window: tuple[slice, ...]
+    ) -> np.ndarray | None:
+        """Return the values of a window as they are."""
+        return values
+
+    def encode(self, part: Path) -> None:
+        """Write the file."""
+        with gdal(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            try:
+                with self.spool.raster() as raw, rasterio.open(raw, "r+", driver="ENVI") as dataset:
+                    for number, name in enumerate(self.names, start=1):
+                        dataset.set_band_description(number, name)
+                    rasterio.shutil.copy(dataset, part, driver="GTiff", **OPTIONS)
+            except (RasterioError, rasterio._err.CPLE_BaseError, SystemError) as error:
+                number = errno.ENOSPC if "No space" in str(error) else errno.EIO
+                raise OSError(number, f"{os.strerror(number)} ({error})", str(part)) from None
