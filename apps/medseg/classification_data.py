@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -12,9 +11,9 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from ...core.errors import UserError
+from ...data.datasets.cache import PixelCache, user_cache
 from ...data.datasets.class_sampling import ClassSampler, Sampling
 from ...data.datasets.labelled import LabelledImage, LabelledPixels, LabelledSource, TrainingImages, WholeImages
-from ...data.datasets.pairs import PixelCache
 from ...data.datasets.patient_split import split_patients
 from ...data.datasets.sampling import ShareSampler
 from ...data.image_augmentation import ImageAugmentation
@@ -81,7 +80,7 @@ class ClassificationData(L.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.split_seed = split_seed
-        self.cache = PixelCache(cache or _user_cache() / "medseg")
+        self.cache = PixelCache(cache or user_cache() / "medseg")
         self.classes: tuple[str, ...] = ()
         self.used: Images = {}  # what the stage that was set up reads
 
@@ -246,7 +245,3 @@ class ClassificationData(L.LightningDataModule):
 
 def _listed(sources: Sequence[LabelledSource]) -> list[LabelledImage]:
     return [image for source in sources for image in source.images()]
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foveal"
