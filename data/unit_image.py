@@ -1,6 +1,7 @@
 """One 2D image of any format as values in 0..1, as a person would see it. Arrays are (C, H, W)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,30 +33,37 @@ def read_unit_image(path: Path) -> np.ndarray:
         values = source.read((slice(0, height), slice(0, width)))
         if kind == "image" or len(values) == 3:
             return values
-        low, high = _shown_range(source, values)
+        low, high = shown_range(source, values)
         return ((values - low) / max(high - low, 1e-8)).clip(0, 1).astype(np.float32)
 
 
-def fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
-    """Return an image at the size and channels of a network, uint8 (channels, size, size).
+def fit(image: np.ndarray, size: int | tuple[int, int], channels: int) -> np.ndarray:
+    """Return an image at the size and channels of a network, uint8 (channels, H, W).
 
     It is resized without regard to its proportions, bilinearly and smoothed before it gets smaller. Grey is repeated;
     colour becomes grey by its luma.
 
     Args:
         image: (C, H, W) in 0..1, C 1 or 3.
-        size: side in pixels.
+        size: (H, W) in pixels, or the side of a square.
         channels: 1 or 3.
     """
     x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]
     if x.shape[1] == 3 and channels == 1:
         x = (x * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-    if x.shape[-2:] != (size, size):
-        x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+    size = (size, size) if isinstance(size, int) else size
+    if x.shape[-2:] != size:
+        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
     return (x[0].expand(channels, -1, -1) * 255).round().clamp(0, 255).byte().numpy()
 
 
-def _shown_range(source: object, values: np.ndarray) -> tuple[float, float]:
+def shown_range(source: Any, values: np.ndarray) -> tuple[float, float]:
+    """Return the values that a grey DICOM image shows as black and white; see `read_unit_image`.
+
+    Args:
+        source: the opened file.
+        values: all of its values.
+    """
     header = source.header()
     bottom, top = source.value_range
     if int(header.get("BitsStored", 16)) <= EIGHT_BITS:

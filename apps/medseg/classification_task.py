@@ -149,6 +149,7 @@ class Classification(Task):
             name=str(getattr(self.net, "name", type(self.net).__name__.lower())),
             app=self.app,
             network=self.network,
+            kind="classes",
             channels=("red", "green", "blue") if channels == 3 else ("grey",) * channels,
             tile=self.size,
             overlap=0,

@@ -77,7 +77,7 @@ def pair_paths(
         UserError: an input is missing or a folder is empty, two inputs would have the same output, or an output would
             replace an input.
     """
-    files = [file for path in inputs for file in _files(path, suffixes, is_input)]
+    files = [file for path in inputs for file in find_inputs(path, suffixes, is_input)]
     writable = writable or suffixes
     is_file = is_named_as_file(output, writable)
     if is_file and (len(files) > 1 or list(inputs) != files):
@@ -130,14 +130,22 @@ def run_batch(
     finally:
         if manifest:
             _write_manifest(manifest, facts, begun, items, records)
-    failures = [each["reason"] for each in records if each["status"] == "failed"]
-    if failures and len(items) == 1:
-        raise FailedInputs(failures[0])
-    if failures:
-        told = "\n".join(map(str, failures))
-        raise FailedInputs(f"{len(failures)} of {len(items)} inputs failed, the others are done:\n{told}")
+    raise_failures([str(each["reason"]) for each in records if each["status"] == "failed"], len(items))
     if len(items) > 1:
         reporter.summary(Counter(str(each["status"]) for each in records))
+
+
+def raise_failures(reasons: Sequence[str], count: int) -> None:
+    """Raise if any of `count` inputs failed.
+
+    Raises:
+        FailedInputs: lists the reasons.
+    """
+    if reasons and count == 1:
+        raise FailedInputs(reasons[0])
+    if reasons:
+        told = "\n".join(reasons)
+        raise FailedInputs(f"{len(reasons)} of {count} inputs failed, the others are done:\n{told}")
 
 
 def _record(
@@ -152,7 +160,7 @@ def _record(
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        record |= {"status": "failed", "reason": _told(item, error)}
+        record |= {"status": "failed", "reason": reason_of(item.input, error)}
         if reporter.total > 1:
             reporter.line(f"failed: {record['reason']}")
     return record | {"seconds": round(time.monotonic() - start, 3)}
@@ -174,7 +182,17 @@ def _write_manifest(
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
-def _files(path: Path, suffixes: Collection[str], is_input: Callable[[Path], bool]) -> list[Path]:
+def find_inputs(path: Path, suffixes: Collection[str], is_input: Callable[[Path], bool]) -> list[Path]:
+    """Return a file, or a folder that is one input, or the inputs in a folder, sorted.
+
+    Args:
+        path: a file or a folder.
+        suffixes: as for `pair_paths`.
+        is_input: see `pair_paths`.
+
+    Raises:
+        UserError: there is no such file or folder, or nothing in it.
+    """
     if not path.exists():
         raise UserError(f"--input {path}: there is no such file or folder.")
     if not path.is_dir() or is_input(path):
@@ -216,13 +234,13 @@ def _run_item(
     work(item, mark, reporter.rows)
     for output in item.outputs:
         journal.record(output, mark)
-    reporter.line(f"-> {item.output}")
+    reporter.line(f"-> {', '.join(map(str, item.outputs))}")
     return "done"
 
 
-def _told(item: Item, error: Exception) -> str:
-    """Return the reason in one line that names the input."""
+def reason_of(path: Path, error: Exception) -> str:
+    """Return why an input failed, in one line that names it; log what nobody expects."""
     if not isinstance(error, (UserError, OSError)):
-        logger.error("%s: unexpected error", item.input, exc_info=error)
+        logger.error("%s: unexpected error", path, exc_info=error)
     reason = machine_fault(error) or " ".join(str(error).split()) or type(error).__name__
-    return reason if item.input.name in reason else f"{item.input}: {reason}"
+    return reason if path.name in reason else f"{path}: {reason}"

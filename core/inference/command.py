@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -11,7 +12,7 @@ from ..catalogue import cards
 from ..errors import UserError
 from ..weights.card import Card
 from ..weights.files import digest
-from ..weights.load import load_program
+from ..weights.load import Program, load_program
 from ..weights.shipped import find_weights
 from .device import Precision, find_device
 from .engine import Engine, Tile
@@ -49,28 +50,72 @@ def open_engine(
     Raises:
         UserError: the weights cannot be loaded, are of another app or scale, or an option is out of its range.
     """
+    program, facts = open_program(app, weights, device, scale)
+    return make_engine(program, facts, tile, overlap, device, precision, tta, blend, batch)
+
+
+def open_program(
+    app: str | None, weights: str, device: str = "auto", scale: int | None = None
+) -> tuple[Program, dict[str, object]]:
+    """Load weights and return their program, and the facts on which its outputs depend.
+
+    Args:
+        app: as for `open_engine`; so are the others.
+        weights: see `open_engine`.
+        device: see `open_engine`.
+        scale: see `open_engine`.
+
+    Raises:
+        UserError: the weights cannot be loaded, or are of another app or scale.
+    """
     place = find_device(device)
     program = load_program(weights, place)
     card = program.card
     _check_card(card, weights, app, scale)
-    if precision != "float32" and not isinstance(program, nn.Module):
-        logger.warning("--precision %s has no effect: %s is an exported program.", precision, weights)
-    if batch > 1 and not isinstance(program, nn.Module):
-        logger.warning("--batch %d has no effect: %s is an exported program.", batch, weights)
-    engine = Engine(program, card, place, precision, tile, overlap, tta, blend, batch)
     facts = {
         "version": __version__,
         "weights": digest(find_weights(weights)),
         "card": card.name,
-        "tile": engine.tiles,
-        "overlap": engine.overlaps,
-        "blend": blend,
-        "batch": engine.batch,
         "device": place.type,
-        "precision": precision,
-        "tta": tta,
     }
-    return engine, facts
+    return program, facts
+
+
+def make_engine(
+    program: Program,
+    facts: Mapping[str, object],
+    tile: Tile = "auto",
+    overlap: int | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    tta: bool = False,
+    blend: Blend = "linear",
+    batch: int = 1,
+) -> tuple[Engine, dict[str, object]]:
+    """Return the engine that runs a program, and the facts on which its outputs depend; warn of useless options.
+
+    Args:
+        program: what `open_program` gave.
+        facts: what it gave with it.
+        tile: as for `Engine`; so are the others.
+        overlap: see `Engine`.
+        device: see `Engine`.
+        precision: see `Engine`.
+        tta: see `Engine`.
+        blend: see `Engine`.
+        batch: see `Engine`.
+
+    Raises:
+        UserError: an option is out of its range.
+    """
+    name = program.card.name
+    if precision != "float32" and not isinstance(program, nn.Module):
+        logger.warning("--precision %s has no effect: %s is an exported program.", precision, name)
+    if batch > 1 and not isinstance(program, nn.Module):
+        logger.warning("--batch %d has no effect: %s is an exported program.", batch, name)
+    engine = Engine(program, program.card, find_device(device), precision, tile, overlap, tta, blend, batch)
+    options = {"tile": engine.tiles, "overlap": engine.overlaps, "blend": blend, "batch": engine.batch}
+    return engine, {**facts, **options, "precision": precision, "tta": tta}
 
 
 def _check_card(card: Card, weights: str, app: str | None, scale: int | None) -> None:

@@ -1,0 +1,282 @@
+"""Classifying images and DICOM files: one line of a table for each, and pictures of where the network looks."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...core.atomic import written_beside
+from ...core.errors import UserError
+from ...core.inference.batch import find_inputs, raise_failures, reason_of
+from ...core.inference.device import Precision, autocast, find_device
+from ...core.inference.journal import Journal, fingerprint
+from ...core.inference.prepared import prepared
+from ...core.inference.progress import Reporter
+from ...core.weights.card import Card
+from ...data.io.formats import input_suffixes, is_dicom_file
+from ...data.unit_image import fit, read_unit_image
+from .models.medusa import AttentionMaps
+
+KINDS = ("image", "dicom")
+SUFFIXES = (".csv", ".json")
+MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
+ABOVE = 0.5  # probability from which one of several independent classes is named
+
+Row = dict[str, Any]
+"""What is told of one input: "input", "predicted" and "probabilities", or "input" and "error"."""
+
+
+def classify(
+    program: Any,
+    facts: Mapping[str, object],
+    inputs: Sequence[Path],
+    output: Path,
+    overlay: Path | None = None,
+    batch: int = 1,
+    device: str = "auto",
+    precision: Precision = "float32",
+    tta: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Write the classes of images as a table.
+
+    The table appears whole; an interrupted run goes on where it was. A bad input has its error in its line.
+
+    Args:
+        program: with a card of kind "classes".
+        facts: what its outputs depend on.
+        inputs: files, and folders whose files are taken.
+        output: a .csv or .json file.
+        overlay: the folder for pictures of the attention; None for none.
+        batch: images computed at once, where the card has a frame.
+        device: where to compute.
+        precision: what a network computes in.
+        tta: average over the image and its mirror image.
+        overwrite: replace the table if it is there.
+        quiet: report nothing but errors.
+
+    Raises:
+        UserError: an option does not fit, or an input could not be used.
+    """
+    if output.suffix.lower() not in SUFFIXES or output.is_dir():
+        raise UserError(f"--output {output}: classes go into a table; end the name in .csv or .json.")
+    if batch < 1:
+        raise UserError(f"--batch {batch}: give at least 1.")
+    suffixes = input_suffixes(KINDS)
+    files = [each for path in inputs for each in find_inputs(path, suffixes, is_dicom_file)]
+    places = _places(files, overlay)
+    classifier = Classifier(program, device, precision, tta, overlay is not None)
+    facts = {**facts, "precision": precision, "tta": tta, "overlay": overlay}
+    marks = [fingerprint(file, facts) for file in files]
+    work = hashlib.sha256("".join(marks).encode()).hexdigest()
+    journal = Journal(output.parent)
+    with Reporter(len(files), quiet) as reporter:
+        if not overwrite and journal.is_done(output, work) and all(each.exists() for each in places.values()):
+            reporter.line(f"{output} is done already")
+            return
+        if not overwrite and output.exists() and not journal.knows(output):
+            raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        rows = _Rows(output, dict(zip(files, marks, strict=True)))
+        waiting = [each for each in files if not rows.has(each) or not places.get(each, each).exists()]
+        for number in range(0, len(waiting), batch):
+            for row, looked in classifier.answers(waiting[number : number + batch]):
+                file = Path(row["input"])
+                reporter.start(file.name)
+                if looked:
+                    looked(places[file])
+                rows.add(file, row)
+                reporter.line(row.get("error") or f"{row['predicted'] or 'none of the classes'}")
+        _write(output, [rows.of(file) for file in files], program.card)
+        journal.record(output, work)
+        rows.delete()
+    raise_failures([row["error"] for row in map(rows.of, files) if "error" in row], len(files))
+
+
+class Classifier:
+    """Runs a classifier on files.
+
+    Args:
+        program: (N, C, *frame) -> logits (N, classes), or a tuple of these, attention and gates as `AttentionMaps`.
+        device: where it is.
+        precision: what it computes in; exported programs keep their own.
+        tta: average the probabilities over the image and its mirror image.
+        attends: give pictures of the attention.
+
+    Raises:
+        UserError: the network has no attention.
+    """
+
+    def __init__(self, program: Any, device: str, precision: Precision, tta: bool, attends: bool) -> None:
+        self.card: Card = program.card
+        self.device = find_device(device)
+        is_module = isinstance(program, nn.Module)
+        self.context = partial(autocast, self.device, precision) if is_module else nullcontext
+        if attends and is_module and not hasattr(program, "attend"):
+            raise UserError(f"--overlay: {self.card.name} has no attention to show; leave it out.")
+        net = AttentionMaps(program) if attends and is_module else program
+        self.program = prepared(net, replace(self.card, frame=()))  # files come in the frame, and classes have none
+        self.tta = tta
+        self.attends = attends
+
+    def answers(self, files: Sequence[Path]) -> list[tuple[Row, Callable[[Path], None] | None]]:
+        """Return a row for each file, and what draws its attention where that is wanted."""
+        images: dict[Path, np.ndarray] = {}
+        found: dict[Path, tuple[Row, Callable[[Path], None] | None]] = {}
+        for file in files:
+            try:
+                images[file] = self._image(file)
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                found[file] = {"input": str(file), "error": reason_of(file, error)}, None
+        for group in _alike(images):
+            probabilities, maps = self._computed(np.stack([images[file] for file in group]))
+            for place, file in enumerate(group):
+                row = self._row(file, probabilities[place])
+                draw = partial(self._draw, images[file], maps[place], row) if self.attends else None
+                found[file] = row, draw
+        return [found[file] for file in files]
+
+    def _image(self, file: Path) -> np.ndarray:
+        """Return an image as in training, float32 (C, *frame) in 0..1."""
+        image = read_unit_image(file)
+        size = self.card.frame or image.shape[1:]
+        return fit(image, size, len(self.card.channels)).astype(np.float32) / 255
+
+    def _computed(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities, float64 (N, classes), and maps of the attention, (N, maps, H, W)."""
+        low, high = self.card.value_range
+        x = torch.from_numpy(images).to(self.device) * (high - low) + low
+        logits, maps = self._run(x)
+        chances = self._chances(logits)
+        if self.tta:
+            chances = (chances + self._chances(self._run(x.flip(-1))[0])) / 2
+        if not torch.isfinite(chances).all():
+            raise UserError("the network's output is not finite; use --precision float32, or check the weights.")
+        return chances.cpu().numpy(), maps.float().cpu().numpy()
+
+    def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(), self.context():
+            outputs = self.program(x)
+        logits, *maps = outputs if isinstance(outputs, tuple) else (outputs,)
+        if logits.shape[1:] != (len(self.card.outputs),):
+            raise UserError(
+                f"the network made {tuple(logits.shape[1:])} of an image; its card promises {len(self.card.outputs)} "
+                "classes."
+            )
+        if self.attends and not maps:
+            raise UserError(f"--overlay: {self.card.name} was exported without its attention; give its checkpoint.")
+        return logits, torch.cat(maps, dim=1) if maps else x[:, :0]
+
+    def _chances(self, logits: Tensor) -> Tensor:
+        logits = logits.double()
+        return logits.softmax(dim=1) if self.card.activation == "softmax" else logits.sigmoid()
+
+    def _row(self, file: Path, probabilities: np.ndarray) -> Row:
+        names = self.card.outputs
+        if self.card.activation == "softmax":
+            predicted = names[int(probabilities.argmax())]
+        else:
+            predicted = "; ".join(name for name, each in zip(names, probabilities, strict=True) if each > ABOVE)
+        chances = {name: float(f"{each:.6g}") for name, each in zip(names, probabilities, strict=True)}
+        return {"input": str(file), "predicted": predicted, "probabilities": chances}
+
+    @staticmethod
+    def _draw(image: np.ndarray, maps: np.ndarray, row: Row, path: Path) -> None:
+        from ...core.attention_overlay import draw_attention
+
+        chances = ", ".join(f"{name} {each:.0%}" for name, each in row["probabilities"].items())
+        named = [(title, each, None) for title, each in zip(MAP_TITLES, maps, strict=False)]
+        draw_attention(image, named, path, f"{Path(row['input']).name}: {chances}")
+
+
+class _Rows:
+    """Rows that are finished, safe in a hidden file beside the table until that is written.
+
+    Args:
+        output: the table.
+        marks: fingerprint of the work on each file; rows of other work are dropped.
+    """
+
+    def __init__(self, output: Path, marks: Mapping[Path, str]) -> None:
+        self.path = output.with_name(f".{output.name}.rows")
+        self.marks = marks
+        self.rows: dict[str, Row] = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # a line that a killed run did not finish
+            self.rows[entry["mark"]] = entry["row"]
+
+    def has(self, file: Path) -> bool:
+        """Tell whether a file is done; a failed one is tried again."""
+        return "error" not in self.rows.get(self.marks[file], {"error": ""})
+
+    def of(self, file: Path) -> Row:
+        """Return the row of a file."""
+        return self.rows[self.marks[file]]
+
+    def add(self, file: Path, row: Row) -> None:
+        """Keep a row."""
+        self.rows[self.marks[file]] = row
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write("\n" + json.dumps({"mark": self.marks[file], "row": row}, ensure_ascii=False))
+
+    def delete(self) -> None:
+        """Remove the file, the rows being in the table."""
+        self.path.unlink(missing_ok=True)
+
+
+def _places(files: Sequence[Path], overlay: Path | None) -> dict[Path, Path]:
+    """Return where the picture of each file goes."""
+    if len(set(files)) < len(files):
+        raise UserError("--input: names a file twice; give it once.")
+    if overlay is None:
+        return {}
+    if overlay.suffix.lower() in (*input_suffixes(KINDS), *SUFFIXES) or overlay.is_file():
+        raise UserError(f"--overlay {overlay}: pictures go to a folder; give its name.")
+    places = {file: overlay / f"{file.stem}_attention.png" for file in files}
+    for file, place in places.items():
+        same = [str(each) for each, other in places.items() if other == place]
+        if len(same) > 1:
+            raise UserError(f"{', '.join(same)}: would have the same picture {place}; run them one by one.")
+        if place.resolve() in {each.resolve() for each in files}:
+            raise UserError(f"--overlay {overlay}: would replace {file}; give another folder.")
+    return places
+
+
+def _alike(images: Mapping[Path, np.ndarray]) -> list[list[Path]]:
+    """Return the files of images in groups of one size."""
+    groups: dict[tuple[int, ...], list[Path]] = {}
+    for file, image in images.items():
+        groups.setdefault(image.shape, []).append(file)
+    return list(groups.values())
+
+
+def _write(output: Path, rows: Sequence[Row], card: Card) -> None:
+    """Write the table: CSV with a column for each class, or JSON with one object a line."""
+    with written_beside(output) as part, part.open("w", encoding="utf-8", newline="") as file:
+        if output.suffix.lower() == ".json":
+            file.write("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
+            return
+        writer = csv.writer(file)
+        writer.writerow(["input", "predicted", *(f"probability_{name}" for name in card.outputs), "error"])
+        for row in rows:
+            chances = row.get("probabilities", {})
+            values = [chances.get(name, "") for name in card.outputs]
+            writer.writerow([row["input"], row.get("predicted", ""), *values, row.get("error", "")])
