@@ -38,6 +38,7 @@ CALM = (
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
     "Found .* module\\(s\\) in eval mode at the start of training",
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "\\s*Dump of a value that does not round-trip",  # defaults of transforms that are tuples
 )
 """Warnings of Lightning that tell a user nothing to act on."""
 

@@ -85,7 +85,7 @@ class Segmentation(Task):
         Args:
             probabilities: (S, K, h, w) of the S slices of the case.
             masks: class numbers (S, h, w).
-            spacing: millimetres between pixels along (h, w), where known.
+            spacing: millimetres between samples along (S, h, w), or (h, w) for a single slice; None where not known.
         """
 
     def training_loss(self, batch: dict[str, Tensor]) -> Tensor:
@@ -100,7 +100,7 @@ class Segmentation(Task):
         """Score one case: an image, or the slices of a subject."""
         probabilities = torch.stack([self._probabilities(image) for image in batch["images"]])
         case: Case = {"set": batch["set"], "name": batch["name"]}
-        case |= self.scores(probabilities, batch["masks"], batch["spacing"])
+        case |= self.scores(probabilities, batch["masks"], _spacing(batch))
         return case, self._pictures(batch, probabilities)
 
     def predict_step(self, batch: dict[str, Any], index: int) -> list[Tensor]:
@@ -160,3 +160,10 @@ class Segmentation(Task):
     def _data_facts(self) -> dict[str, Any]:
         data = getattr(self.trainer, "datamodule", None) if self._trainer else None
         return data.fingerprint() if data is not None else {}
+
+
+def _spacing(batch: dict[str, Any]) -> tuple[float, ...] | None:
+    """Return the millimetres between samples along the axes of a case, where all are known."""
+    if batch["spacing"] is None or len(batch["images"]) == 1:
+        return batch["spacing"]
+    return None if batch["step"] is None else (batch["step"], *batch["spacing"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...core.metrics.overlap import as_mask, count, dice
 from ...core.metrics.saliency import SaliencyScores, pooled_scores, saliency_scores
 from ...core.segmentation import Segmentation
+from .multiscale import resized
 
 
 class PolypSegmentation(Segmentation):
@@ -36,15 +36,13 @@ class PolypSegmentation(Segmentation):
 
     def training_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss at the scale of this step."""
-        image, mask = batch["image"], batch["mask"]
-        size = self._size(image.shape[-2:], self.scales[self.global_step % len(self.scales)])
-        if size != tuple(image.shape[-2:]):
-            soft = mask.ndim == 4
-            image = F.interpolate(image, size, mode="bilinear", align_corners=True)
-            planes = mask if soft else mask[:, None].float()
-            planes = F.interpolate(planes, size, **({"mode": "bilinear", "align_corners": True} if soft else {}))
-            mask = planes if soft else planes[:, 0].long()
-        return super().training_loss({"image": image, "mask": mask})
+        ratio, multiple = self.scales[self.global_step % len(self.scales)], self.net.size_multiple
+        mask = batch["mask"]
+        if mask.ndim == 4:
+            mask = resized(mask, ratio, multiple)
+        else:  # class numbers are not mixed
+            mask = resized(mask[:, None].float(), ratio, multiple, "nearest")[:, 0].long()
+        return super().training_loss({"image": resized(batch["image"], ratio, multiple), "mask": mask})
 
     def scores(self, probabilities: Tensor, masks: Tensor, spacing: Sequence[float] | None) -> dict[str, float]:
         """Return the measures of one frame."""
@@ -57,10 +55,6 @@ class PolypSegmentation(Segmentation):
             names = enumerate(self.classes, start=1)
             result |= {f"dice_{name}": dice(count(as_mask(prediction, n), as_mask(truth, n))) for n, name in names}
         return result
-
-    def _size(self, size: Sequence[int], scale: float) -> tuple[int, ...]:
-        multiple = self.net.size_multiple
-        return tuple(size) if scale == 1 else tuple(round(side * scale / multiple) * multiple for side in size)
 
     def _forget(self) -> None:
         super()._forget()

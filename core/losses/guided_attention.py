@@ -42,16 +42,14 @@ class GuidedAttentionLoss(nn.Module):
         self.reconstruction = reconstruction
         self.segmentation = SegmentationLoss(dice=0.0) if segmentation is None else segmentation
 
-    def forward(
-        self,
-        predictions: list[Tensor],
-        codes: list[Tensor],
-        inputs: list[Tensor],
-        reconstructions: list[Tensor],
-        target: Tensor,
-    ) -> Tensor:
-        """Return the loss, a scalar; the arguments are those of `terms`."""
-        return self.total(self.terms(predictions, codes, inputs, reconstructions, target))
+    def forward(self, outputs: tuple[list[Tensor], ...], target: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Args:
+            outputs: predictions, codes, inputs and reconstructions, as `terms` takes them.
+            target: labels 0..C-1, (N, H, W), whole numbers.
+        """
+        return self.total(self.terms(*outputs, target))
 
     def terms(
         self,

@@ -40,7 +40,7 @@ class Bright(nn.Module):
 def item(size=(30, 42), slices=1):
     images = [torch.rand(3, *size, generator=torch.Generator().manual_seed(n)) for n in range(slices)]
     masks = torch.stack([(image.mean(0) > 0.5).long() for image in images])
-    return {"set": "a", "name": "b", "images": images, "masks": masks, "spacing": None}
+    return {"set": "a", "name": "b", "images": images, "masks": masks, "spacing": (2.0, 0.5), "step": 3.0}
 
 
 def made(kind, net, **arguments):
@@ -76,7 +76,12 @@ def test_evaluation_computes_what_the_engine_gives():
 def test_each_class_of_a_subject_is_scored_over_all_its_slices(num_classes):
     names = ["liver", "spleen", "kidney"][: num_classes - 1]
     task = made(MedicalSegmentation, Net(num_classes), loss=SegmentationLoss(), classes=names)
+    found = []
+    scores = task.scores
+    task.scores = lambda *of: found.append(of[2]) or scores(*of)
     case, _ = task.evaluate(item(slices=3))
+    task.evaluate(item(slices=1))
+    assert found == [(3.0, 2.0, 0.5), (2.0, 0.5)]
     assert {"dice", "iou", "hd95", "assd", "nsd"} <= case.keys()
     assert ("dice_liver" in case) == (num_classes > 2)
     card = task.card()

@@ -1,13 +1,14 @@
 import torch
 import torch.nn.functional as F
 
-from foveal.apps.polyp.multiscale import at_scales, resized
+from foveal.apps.polyp.multiscale import resized
 
 
 def test_the_published_sizes():
-    image, mask = torch.rand(2, 3, 352, 352), torch.rand(2, 1, 352, 352)
-    sizes = [(tuple(x.shape), tuple(m.shape)) for x, m in at_scales(image, mask)]
-    assert sizes == [((2, 3, side, side), (2, 1, side, side)) for side in (256, 352, 448)]
+    image = torch.rand(2, 3, 352, 352)
+    assert [resized(image, ratio).shape[2:] for ratio in (0.75, 1.0, 1.25)] == [
+        (side, side) for side in (256, 352, 448)
+    ]
 
 
 def test_corners_stay_and_masks_become_soft():

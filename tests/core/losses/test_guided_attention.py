@@ -20,7 +20,7 @@ def test_loss_is_the_sum_of_its_weighted_parts():
     expected += 0.25 * ((codes[0] - codes[2]).square().mean() + (codes[1] - codes[3]).square().mean())
     pairs = zip(inputs, reconstructions, strict=True)
     expected += 0.1 * sum((one - other).square().mean() for one, other in pairs)
-    found = GuidedAttentionLoss()(predictions, codes, inputs, reconstructions, target)
+    found = GuidedAttentionLoss()((predictions, codes, inputs, reconstructions), target)
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -29,13 +29,13 @@ def test_weights_and_the_loss_of_a_prediction_can_be_chosen():
     dice = SegmentationLoss(cross_entropy=0.0)
     loss = GuidedAttentionLoss(semantic=0.0, reconstruction=0.0, segmentation=dice)
     expected = sum(dice(each, target) for each in predictions)
-    assert float(loss(predictions, *rest, target)) == pytest.approx(float(expected), rel=1e-6)
+    assert float(loss((predictions, *rest), target)) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_neither_side_of_a_distance_is_detached():
     predictions, codes, inputs, reconstructions, target = compared()
     leaves = [each.requires_grad_() for each in codes + inputs + reconstructions]
-    GuidedAttentionLoss()(predictions, codes, inputs, reconstructions, target).backward()
+    GuidedAttentionLoss()((predictions, codes, inputs, reconstructions), target).backward()
     assert all(leaf.grad.abs().sum() > 0 for leaf in leaves)
 
 

@@ -77,7 +77,7 @@ def test_gradients_of_one_image_are_the_same_alone_and_in_a_batch():
 
 def test_training_loss_reaches_every_parameter_but_the_key_biases():
     net = small().train()
-    GuidedAttentionLoss()(*net(torch.rand(2, 1, 64, 64)), torch.randint(3, (2, 64, 64))).backward()
+    GuidedAttentionLoss()(net(torch.rand(2, 1, 64, 64)), torch.randint(3, (2, 64, 64))).backward()
     parameters = {name: parameter for name, parameter in net.named_parameters() if not name.endswith("key.bias")}
     assert len(list(net.parameters())) - len(parameters) == 8
     assert [name for name, parameter in parameters.items() if not parameter.grad.abs().sum() > 0] == []

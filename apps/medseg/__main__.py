@@ -1,0 +1,7 @@
+"""`python -m foveal.apps.medseg` is the same as `foveal superres`."""
+
+import sys
+
+from foveal.core.cli import main
+
+sys.exit(main(["medseg", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""`python -m foveal.apps.polyp` is the same as `foveal superres`."""
+
+import sys
+
+from foveal.core.cli import main
+
+sys.exit(main(["polyp", *sys.argv[1:]]))
