@@ -50,7 +50,7 @@ class PolypSegmentation(Segmentation):
         objects = probabilities[0, 0] if probabilities.shape[1] == 1 else 1 - probabilities[0, 0]
         measured = saliency_scores(objects, truth > 0)
         self.measured.append(measured)
-        result = {**measured.row(), "dice": dice(count(prediction > 0, truth > 0))}
+        result = {**measured.row(), "dice_at_half": dice(count(prediction > 0, truth > 0))}
         if len(self.classes) > 1:
             names = enumerate(self.classes, start=1)
             result |= {f"dice_{name}": dice(count(as_mask(prediction, n), as_mask(truth, n))) for n, name in names}
