@@ -29,7 +29,8 @@ class OverlaySink(SpooledSink):
     """A PNG with the outline of each class in its colour, over the image or over a sheet of slices of the volume.
 
     The slices are those along the card's axis, at most 16, evenly spread over those in which something was found, the
-    first at the upper left; their pixels are square. Colours are those of image files; all else is shown from its
+    first at the upper left. They are turned as is usual: the patient's right is on the left, the front above or on the
+    left, the head above; their pixels are square. Colours are those of image files; all else is shown from its
     0.5th to its 99.5th percentile. Of what is larger than 2400 pixels, every second, third ... is shown.
 
     Args:
@@ -105,7 +106,19 @@ class OverlaySink(SpooledSink):
         shown = torch.from_numpy(self._shown(values)).permute(2, 0, 1)[None].float()
         shown = F.interpolate(shown, size, mode="bilinear", antialias=True)[0].round().byte().permute(1, 2, 0)
         nearest = F.interpolate(torch.from_numpy(labels.astype(np.float32))[None], size, mode="nearest-exact")[0]
-        return outlined_classes(shown.numpy(), nearest.numpy().astype(labels.dtype), self.card)
+        return self._turned(outlined_classes(shown.numpy(), nearest.numpy().astype(labels.dtype), self.card))
+
+    def _turned(self, picture: np.ndarray) -> np.ndarray:
+        """Turn a slice (h, w, 3) so that its axes go from right to left, front to back, head to foot."""
+        affine = getattr(self.geometry, "affine", None)
+        if affine is None:
+            return picture
+        # The affine's columns are those of (W, H, D), its rows lead to the right, the front, the head.
+        rows, columns = (affine[:3, 2 - place] for place in range(3) if place != self._axis)
+        towards = [int(np.abs(each).argmax()) for each in (rows, columns)]
+        signs = [each[main] for each, main in zip((rows, columns), towards, strict=True)]
+        picture = picture[:: -1 if signs[0] > 0 else 1, :: -1 if signs[1] > 0 else 1]
+        return picture if towards[0] >= towards[1] else picture.transpose(1, 0, 2)
 
     @property
     def _axis(self) -> int:

@@ -351,7 +351,7 @@ class VideoSink(_FrameByFrame):
 def _opened(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file.")
-    cv2.setLogLevel(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # as for FFmpeg
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise UserError(f"{path}: is no video that can be read, or is damaged; convert it to .mp4 first.")

@@ -91,7 +91,9 @@ class ImageSource:
         self.colours = self.picture.shape[0] - self.has_alpha
         if channels not in (None, self.colours) and self.colours != GREY:
             self.close()
-            raise UserError(f"{self.path}: has {self.colours} colour channels; the network takes {channels}.")
+            raise UserError(
+                f"{self.path}: has {self.colours} colour channels; the network takes {channels}. Convert it first."
+            )
         self.shape = (channels or self.colours, *self.picture.shape[1:])
         self.dtype = self.picture.dtype
         self.value_range = value_range

@@ -172,3 +172,50 @@ def test_the_manifest_of_an_ended_run_tells_what_is_left(folder):
         run_batch(items, fill_up, {}, manifest=folder / "manifest.json")
     statuses = [each["status"] for each in json.loads((folder / "manifest.json").read_text())["items"]]
     assert statuses == ["done", "not done", "not done"]
+
+
+def beside(file, output):
+    return {"second": output.with_name(f"{output.stem}_second.png"), "picture": output.parents[1] / "see" / output.name}
+
+
+def test_outputs_beside_one_another_are_done_skipped_and_told_together(folder):
+    done = []
+
+    def work(item, fingerprint, progress):
+        done.append(item.input.name)
+        for output in item.outputs:
+            output.parent.mkdir(exist_ok=True)
+            output.write_text("made")
+
+    def again(**options):
+        done.clear()
+        items = pair_paths([folder / "in"], folder / "out", SUFFIXES, beside=beside)
+        run_batch(items, work, {}, manifest=folder / "out" / "manifest.json", **options)
+        return list(done)
+
+    assert again() == ["a.png", "b.PNG", "c.tif"]
+    assert again() == []
+    (folder / "out" / "a_second.png").unlink()
+    assert again() == ["a.png"]
+    (folder / "see" / "c.tif").unlink()
+    assert again() == ["c.tif"]
+    (first, *_) = json.loads((folder / "out" / "manifest.json").read_text())["items"]
+    assert first["second"] == str(folder / "out" / "a_second.png")
+    assert first["picture"] == str(folder / "see" / "a.png")
+
+
+def test_files_of_others_are_safe_beside_the_output_too(folder):
+    (folder / "see").mkdir()
+    (folder / "see" / "a.png").write_text("precious")
+    items = pair_paths([folder / "in" / "a.png"], folder / "out", SUFFIXES, beside=beside)
+    with pytest.raises(UserError, match=r"see/a\.png: exists already"):
+        run_batch(items, copy, {}, quiet=True)
+    assert not (folder / "out" / "a.png").exists()
+
+
+def test_outputs_beside_one_another_do_not_clash(folder):
+    (folder / "in" / "a_second.png").touch()
+    with pytest.raises(UserError, match=r"same output .*a_second\.png"):
+        pair_paths([folder / "in"], folder / "out", SUFFIXES, beside=beside)
+    with pytest.raises(UserError, match="would replace an input"):
+        pair_paths([folder / "in" / "a.png"], folder / "in" / "x.png", SUFFIXES, beside=lambda file, output: {"": file})
