@@ -24,6 +24,7 @@ from . import callbacks as own
 from .catalogue import with_bases
 from .checkpoint import BEST, LAST, BestCheckpoint, LastCheckpoint, SafeCheckpointIO
 from .errors import UserError
+from .layers import with_whole_lists
 from .messages import explain
 from .metrics_table import MetricsTable
 from .run import RUNS, command_line, create_folder, find_place, manifest, remove_unbegun
@@ -115,7 +116,7 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         """Parse, and tell a mistake in one line."""
-        self.words = with_bases(args)
+        self.words = with_whole_lists(with_bases(args))
         try:
             self.config = parser.parse_args(self.words)
         except ArgumentError as error:

@@ -1,4 +1,4 @@
-"""`python -m foveal.apps.medseg` is the same as `foveal superres`."""
+"""`python -m foveal.apps.medseg` is the same as `foveal medseg`."""
 
 import sys
 

@@ -83,7 +83,7 @@ class Classification(Task):
         self.classes: tuple[str, ...] = ()
         self.size = 480
         self.looked: list[Looked] = []
-        self.register_buffer("weights", None, persistent=False)
+        self.weights: Tensor | None = None  # of the classes; no buffer, as averaged copies are made before it is known
         self._check_factors()
 
     def setup(self, stage: str) -> None:
@@ -98,7 +98,8 @@ class Classification(Task):
     def training_loss(self, batch: dict[str, Any]) -> Tensor:
         """Return the cross-entropy."""
         logits = self._logits(batch["image"], batch.get("original")).float()
-        return F.cross_entropy(logits, batch["label"], self.weights, label_smoothing=self.label_smoothing)
+        weights = None if self.weights is None else self.weights.to(logits.device)
+        return F.cross_entropy(logits, batch["label"], weights, label_smoothing=self.label_smoothing)
 
     def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
         """Score the first case of a batch."""
@@ -252,7 +253,7 @@ class Classification(Task):
 
     def _weights(self, counts: Sequence[int]) -> Tensor | None:
         if self.class_weights == "balanced":
-            return balanced_weights(counts).to(self.device)
+            return balanced_weights(counts)
         if self.class_weights is None:
             return None
         if len(self.class_weights) != len(counts) or min(self.class_weights) < 0:
@@ -260,7 +261,7 @@ class Classification(Task):
                 f"model.class_weights {self.class_weights}: give one number from 0 for each of the {len(counts)} "
                 f"classes, {', '.join(self.classes)}."
             )
-        return torch.tensor(self.class_weights, device=self.device)
+        return torch.tensor(self.class_weights)
 
     def _load_pretrained(self) -> None:
         if not hasattr(self.net, "load_pretrained"):

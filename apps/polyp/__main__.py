@@ -1,4 +1,4 @@
-"""`python -m foveal.apps.polyp` is the same as `foveal superres`."""
+"""`python -m foveal.apps.polyp` is the same as `foveal polyp`."""
 
 import sys
 
