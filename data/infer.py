@@ -213,7 +213,7 @@ class _Files:
         if wanted.overlay:
             if card.activation == "none":
                 raise UserError(f"--overlay: {card.name} gives values, which have no outlines; leave it out.")
-            if wanted.overlay.suffix.lower() in output_suffixes(kinds):
+            if suffix_of(wanted.overlay) in output_suffixes(kinds) or wanted.overlay.is_file():
                 raise UserError(f"--overlay {wanted.overlay}: pictures go to a folder; give its name.")
 
     def is_input(self, path: Path) -> bool:
