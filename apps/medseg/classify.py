@@ -61,7 +61,7 @@ def classify(
         inputs: files, and folders whose files are taken.
         output: a .csv or .json file.
         overlay: the folder for pictures of the attention; None for none.
-        batch: images computed at once, where the card has a frame.
+        batch: images computed at once, where the card has a frame; exported programs take one.
         device: where to compute.
         precision: what a network computes in.
         tta: average over the image and its mirror image.
@@ -75,6 +75,7 @@ def classify(
         raise UserError(f"--output {output}: classes go into a table; end the name in .csv or .json.")
     if batch < 1:
         raise UserError(f"--batch {batch}: give at least 1.")
+    batch = batch if isinstance(program, nn.Module) else 1
     suffixes = input_suffixes(KINDS)
     files = [each for path in inputs for each in find_inputs(path, suffixes, is_dicom_file)]
     places = _places(files, overlay)
