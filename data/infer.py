@@ -36,7 +36,6 @@ from .io.formats import (
     output_suffixes,
     suffix_of,
 )
-from .io.image.samples import image_suffix
 
 logger = logging.getLogger(__name__)
 
@@ -298,7 +297,11 @@ class _Files:
                 raise UserError(f"--suffix {suffix}: what is made of {path} ({kind}) can be written as {known}.")
             return suffix
         suffix = own if own.lower() in writable else default_suffix(kind)
-        return image_suffix(suffix, self.card) if kind == "image" else suffix
+        if kind != "image":
+            return suffix
+        from .io.image.samples import image_suffix
+
+        return image_suffix(suffix, self.card)
 
     def _engine(self, source: Source, kind: Kind) -> Engine:
         """Return the engine as a source needs it."""
