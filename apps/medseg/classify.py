@@ -32,6 +32,7 @@ from .models.medusa import AttentionMaps
 KINDS = ("image", "dicom")
 SUFFIXES = (".csv", ".json")
 MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
+LARGEST_PICTURE = 640
 ABOVE = 0.5  # probability from which one of several independent classes is named
 
 Row = dict[str, Any]
@@ -136,10 +137,11 @@ class Classifier:
     def answers(self, files: Sequence[Path]) -> list[tuple[Row, Callable[[Path], None] | None]]:
         """Return a row for each file, and what draws its attention where that is wanted."""
         images: dict[Path, np.ndarray] = {}
+        shown: dict[Path, np.ndarray] = {}
         found: dict[Path, tuple[Row, Callable[[Path], None] | None]] = {}
         for file in files:
             try:
-                images[file] = self._image(file)
+                images[file], shown[file] = self._images(file)
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
@@ -148,15 +150,19 @@ class Classifier:
             probabilities, maps = self._computed(np.stack([images[file] for file in group]))
             for place, file in enumerate(group):
                 row = self._row(file, probabilities[place])
-                draw = partial(self._draw, images[file], maps[place], row) if self.attends else None
+                draw = partial(self._draw, shown[file], maps[place], row) if self.attends else None
                 found[file] = row, draw
         return [found[file] for file in files]
 
-    def _image(self, file: Path) -> np.ndarray:
-        """Return an image as in training, float32 (C, *frame) in 0..1."""
+    def _images(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image as in training, (C, *frame), and as pictures show it, at most 640 pixels; float32 in 0..1."""
         image = read_unit_image(file)
-        size = self.card.frame or image.shape[1:]
-        return fit(image, size, len(self.card.channels)).astype(np.float32) / 255
+        size = image.shape[1:]
+        shrink = min(1.0, LARGEST_PICTURE / max(size))
+        small = tuple(max(1, round(side * shrink)) for side in size)
+        seen = fit(image, self.card.frame or size, len(self.card.channels))
+        shown = fit(image, small, len(image)) if self.attends else seen
+        return seen.astype(np.float32) / 255, shown.astype(np.float32) / 255
 
     def _computed(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities, float64 (N, classes), and maps of the attention, (N, maps, H, W)."""
