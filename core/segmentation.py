@@ -115,7 +115,7 @@ class Segmentation(Task):
             name=type(self.net).__name__.lower(),
             app=self.app,
             network=self.network,
-            channels=("red", "green", "blue") if self.net.in_channels == 3 else ("grey",),
+            channels=("red", "green", "blue") if self.net.in_channels == 3 else ("grey",) * self.net.in_channels,
             size_multiple=multiple,
             tile=tile,
             overlap=tile // 4,
@@ -123,6 +123,7 @@ class Segmentation(Task):
             mean=self.mean,
             std=self.std,
             intensity=self.intensity,
+            axis=self._axis(),
             outputs=tuple(self.classes if self.net.num_classes == 1 else ["background", *self.classes]),
             activation="threshold" if self.net.num_classes == 1 else "argmax",
             labels=self.labels(),
@@ -156,6 +157,11 @@ class Segmentation(Task):
         image = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
         maps = (masks[middle].numpy(), self.predicted(probabilities)[middle].numpy())
         return [image, *(outlined(image, each, self.labels()) for each in maps)]
+
+    def _axis(self) -> int:
+        """Return the axis of volumes along which the training slices were taken; 2 for images."""
+        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
+        return next((each.axis for each in getattr(data, "train_sources", ()) if hasattr(each, "axis")), 2)
 
     def _data_facts(self) -> dict[str, Any]:
         data = getattr(self.trainer, "datamodule", None) if self._trainer else None
