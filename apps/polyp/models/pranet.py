@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ....core.attention.reverse import ReverseAttention
 from ....core.blocks.convolution import ConvNorm
-from .encoder import feature_encoder, load_encoder
+from ..encoder import feature_encoder, load_encoder
 
 
 class ReceptiveFieldBlock(nn.Module):

@@ -7,11 +7,11 @@ from pathlib import Path
 import timm
 from torch import Tensor, nn
 
-from ....core.blocks.norm import BatchNorm2d
-from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, unwrap
-from ....core.weights.files import file_format, read_checkpoint, read_safetensors
+from ...core.blocks.norm import BatchNorm2d
+from ...core.errors import UserError
+from ...core.messages import suggestion
+from ...core.weights.adapters import fill, unwrap
+from ...core.weights.files import file_format, read_checkpoint, read_safetensors
 
 REDUCTIONS = (8, 16, 32)
 
