@@ -22,8 +22,8 @@ from .archive import read_members
 NAME = re.compile(r"[\w.+-]*")
 """Names of values, parameters, devices and versions: no text that could end one statement and begin another."""
 
-TRACE = re.compile(r"[\w.,;:<> -]*")
-"""The module that a node comes from; only shown, never run."""
+TRACE = re.compile(r"[\w.,;:<>@ -]*")
+"""The module that a node comes from, `@2` where it is called a third time; only shown, never run."""
 
 TARGET = re.compile(r"torch\.ops\.aten\.(?!save|from_file|__)\w+\.\w+|torch\.sym_\w+|_operator\.[a-z]+|math\.[a-z]+")
 """Operators on tensors and sizes, apart from the two that reach files."""

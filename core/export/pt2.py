@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,9 @@ from .guard import refuse_code
 def save(net: nn.Module, card: Card, path: Path) -> None:
     """Write the network's graph and weights, with its card as the extra file `card.json`."""
     content = BytesIO()  # given a file, PyTorch aborts the process when the disk is full
-    torch.export.save(exported(net, card), content, extra_files={CARD: card.to_json()})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No complete tensor found")  # of channels-last weights
+        torch.export.save(exported(net, card), content, extra_files={CARD: card.to_json()})
     path.write_bytes(content.getbuffer())
 
 

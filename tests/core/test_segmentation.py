@@ -117,3 +117,9 @@ def test_several_classes_of_polyps_are_learned_and_scored():
 def test_classes_that_do_not_fit_the_network_are_told():
     with pytest.raises(UserError, match=r"names 1 classes \(liver\); a network of 4 outputs tells 3 apart"):
         MedicalSegmentation(Net(4), loss=SegmentationLoss(), classes=["liver"])
+
+
+@pytest.mark.parametrize(("count", "names"), [(1, ("grey",)), (3, ("red", "green", "blue")), (4, ("grey",) * 4)])
+def test_the_card_names_every_channel_of_the_network(count, names):
+    task = made(MedicalSegmentation, Net(2, count), loss=SegmentationLoss(), classes=["liver"])
+    assert task.card().channels == names
