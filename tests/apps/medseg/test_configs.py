@@ -16,6 +16,9 @@ from foveal.tests.fixtures.small_runs import class_of, shipped, small, whole_net
 
 CONFIGS = sorted(name for name in configs() if name.startswith("configs/medseg/"))
 
+SLOW = ("configs/medseg/medusa_covidx.yaml", "configs/medseg/medusa_rsna.yaml")
+TIMED = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CONFIGS]
+
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path, monkeypatch):
@@ -49,7 +52,7 @@ def test_weights_from_images_of_ones_own_have_no_licence_of_others(capsys):
     assert not shipped("medseg", "configs/medseg/msga_folder.yaml", capsys)["model"]["init_args"]["licence"]
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", TIMED)
 def test_every_config_trains_and_its_weights_are_used(config):
     content = merged(config)
     image = write_datasets(content)
