@@ -10,7 +10,7 @@ from foveal.core.cli import main
 from foveal.tests.fixtures.datasets_2d import merged, write_datasets
 from foveal.tests.fixtures.small_runs import small
 
-CONFIG = "configs/polyp/quickstart.yaml"
+CONFIG = "configs/polyp/quickstart_pranet.yaml"
 PARTS = Path("datasets/polyp/kvasir_seg_352")
 MASK = PARTS / "train" / "masks" / "case1.png"
 

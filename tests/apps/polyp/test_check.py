@@ -15,7 +15,7 @@ TRAIN = Path("datasets/polyp/kvasir_seg_352/train")
 @pytest.fixture(autouse=True)
 def inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_datasets(merged("configs/polyp/quickstart.yaml"))
+    write_datasets(merged("configs/polyp/quickstart_pranet.yaml"))
 
 
 def test_pictures_with_masks_can_be_used(capsys):
