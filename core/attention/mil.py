@@ -1,0 +1,142 @@
+"""Attention over a bag: scores of its patches, what is pooled by them, and the masking of the strongest.
+
+Shapes: N patches of one bag, C their channels, G attention maps of one branch (heads, or 1), K branches. Scores are
+(G, K, N), before the softmax over patches. What is linear is done after pooling, on G * K vectors, not on N.
+"""
+
+import torch
+from torch import Tensor, nn
+
+MASKED = -1e9
+"""The score of a masked patch: finite, so that a bag that is masked as a whole still has equal shares."""
+
+
+class GatedScores(nn.Module):
+    """Scores of gated attention, K of one trunk (Ilse et al. 2018, eq. 9).
+
+    Args:
+        dim: channels of a patch.
+        branches: scores of each patch.
+        hidden: channels of the gates.
+    Shape: (N, dim) -> (1, branches, N).
+    """
+
+    def __init__(self, dim: int, branches: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.content = nn.Linear(dim, hidden)
+        self.gate = nn.Linear(dim, hidden)
+        self.score = nn.Linear(hidden, branches)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return the scores."""
+        gated = torch.tanh(self.content(patches)) * torch.sigmoid(self.gate(patches))
+        return self.score(gated).t()[None]
+
+
+class QueryScores(nn.Module):
+    """Scores of multi-head attention of K learned queries, each with projections of its own (ACMIL-MHA).
+
+    A key is never made: q . (W h + b) is (q W) . h + q . b, and q W is one vector for all patches.
+
+    Args:
+        dim: channels of a patch.
+        branches: queries.
+        heads: attention heads; must divide `dim`.
+    Shape: (N, dim) -> (heads, branches, N).
+    """
+
+    def __init__(self, dim: int, branches: int, heads: int = 8) -> None:
+        super().__init__()
+        self.heads = heads
+        self.queries = nn.Parameter(torch.empty(branches, dim))
+        nn.init.normal_(self.queries, std=1e-6)
+        self.query = nn.ModuleList(nn.Linear(dim, dim) for _ in range(branches))
+        self.key = nn.ModuleList(nn.Linear(dim, dim) for _ in range(branches))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return the scores."""
+        directions, offsets = [], []
+        for i, (query, key) in enumerate(zip(self.query, self.key)):  # noqa: B905 - TorchScript knows no strict
+            q = query(self.queries[i]).view(self.heads, 1, -1)
+            q = q * float(q.shape[2]) ** -0.5
+            directions.append(q @ key.weight.view(self.heads, q.shape[2], -1))
+            offsets.append((q * key.bias.view(self.heads, 1, -1)).sum(dim=2))
+        along = torch.cat(directions, dim=1)  # (G, K, C)
+        offset = torch.cat(offsets, dim=1)[:, :, None]
+        return (along.flatten(0, 1) @ patches.t()).view(along.shape[0], along.shape[1], -1) + offset
+
+
+class HeadMerge(nn.Module):
+    """What multi-head attention makes of its pooled patches: values, heads merged, projected, normed; no residual.
+
+    The values are projected after pooling, which is the same, as the shares of the patches add up to 1.
+
+    Args:
+        dim: channels.
+        heads: attention heads; must divide `dim`.
+        dropout: share of channels that are dropped in training, before the norm.
+    Shape: patches pooled by each head, (heads, dim) -> (1, dim).
+    """
+
+    def __init__(self, dim: int, heads: int = 8, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return the merged feature."""
+        weight = self.value.weight.view(self.heads, -1, pooled.shape[1])
+        merged = (weight @ pooled[:, :, None]).view(1, -1) + self.value.bias
+        return self.norm(self.dropout(self.out(merged)))
+
+
+def attention_shares(scores: Tensor) -> Tensor:
+    """Return how a branch shares its attention among the patches: (G, K, N), each row adds up to 1.
+
+    In float32 at least, as many small numbers are summed.
+    """
+    return _wide(scores).softmax(dim=-1)
+
+
+def slide_attention(scores: Tensor) -> Tensor:
+    """Return the share of each patch in the slide's feature, mean over branches and heads: (G, K, N) -> (N,)."""
+    return attention_shares(scores).mean(dim=(0, 1))
+
+
+def pool(scores: Tensor, patches: Tensor) -> Tensor:
+    """Return the patches summed by their attention, in one pass for all: (G, K, N), (N, C) -> (G, K, C)."""
+    shares = attention_shares(scores).to(patches.dtype)
+    return (shares.flatten(0, 1) @ patches).view(scores.shape[0], scores.shape[1], -1)
+
+
+def mask_strongest(scores: Tensor, top_k: int, ratio: float, uniform: Tensor | None = None) -> Tensor:
+    """Mask a random part of the most attended patches (STKIM, Zhang et al. 2024, sec. 3.3); each row by itself.
+
+    Of the k = min(top_k, N) highest scores of a row, the int(k * ratio) with the smallest numbers become `MASKED`.
+
+    Args:
+        scores: (G, K, N).
+        top_k: among how many of the highest scores are drawn.
+        ratio: part of them that is masked, 0..1; rounded down.
+        uniform: the random numbers, one for each rank of scores, the highest first, (G, K, k or more); None draws them.
+
+    Returns:
+        The scores, (G, K, N), in float32 at least, as float16 cannot hold `MASKED`.
+    """
+    k = min(top_k, scores.shape[-1])
+    masked = int(k * ratio)
+    scores = _wide(scores)
+    if masked == 0:
+        return scores
+    strongest = scores.topk(k, dim=-1).indices
+    if uniform is None:
+        uniform = torch.rand(strongest.shape, device=scores.device)
+    ranks = uniform[..., :k].argsort(dim=-1)[..., :masked]
+    return scores.scatter(-1, strongest.gather(-1, ranks), MASKED)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
