@@ -112,16 +112,19 @@ def pool(scores: Tensor, patches: Tensor) -> Tensor:
     return (shares.flatten(0, 1) @ patches).view(scores.shape[0], scores.shape[1], -1)
 
 
-def mask_strongest(scores: Tensor, top_k: int, ratio: float, uniform: Tensor | None = None) -> Tensor:
+def mask_strongest(
+    scores: Tensor, top_k: int, ratio: float, uniform: Tensor | None = None, value: float = MASKED
+) -> Tensor:
     """Mask a random part of the most attended patches (STKIM, Zhang et al. 2024, sec. 3.3); each row by itself.
 
-    Of the k = min(top_k, N) highest scores of a row, the int(k * ratio) with the smallest numbers become `MASKED`.
+    Of the k = min(top_k, N) highest scores of a row, the int(k * ratio) with the smallest numbers become `value`.
 
     Args:
         scores: (G, K, N).
         top_k: among how many of the highest scores are drawn.
         ratio: part of them that is masked, 0..1; rounded down.
         uniform: the random numbers, one for each rank of scores, the highest first, (G, K, k or more); None draws them.
+        value: the score of a masked patch.
 
     Returns:
         The scores, (G, K, N), in float32 at least, as float16 cannot hold `MASKED`.
@@ -135,7 +138,7 @@ def mask_strongest(scores: Tensor, top_k: int, ratio: float, uniform: Tensor | N
     if uniform is None:
         uniform = torch.rand(strongest.shape, device=scores.device)
     ranks = uniform[..., :k].argsort(dim=-1)[..., :masked]
-    return scores.scatter(-1, strongest.gather(-1, ranks), MASKED)
+    return scores.scatter(-1, strongest.gather(-1, ranks), value)
 
 
 def _wide(x: Tensor) -> Tensor:
