@@ -16,7 +16,7 @@ from foveal.core.losses.branch_attention import BranchAttentionLoss
 def outputs(case: Case) -> dict[str, np.ndarray]:
     """Return logits, scores, terms of the loss, and the gradient of the slide's logits or, masked, of the loss."""
     config = dict(case.meta["config"])
-    label = torch.tensor([config.pop("label")])
+    label = torch.tensor([config.pop("label", 0)])
     net = foveal.load_reference("acmil", case.weights(), config)
     masking = len(case.inputs) > 1
 
