@@ -1,0 +1,1 @@
+"""Cloud removal: one clear satellite image out of several cloudy dates."""

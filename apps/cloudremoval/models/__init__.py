@@ -1,0 +1,1 @@
+"""Networks for cloud removal, one a file, each with an adapter for the checkpoints of its authors."""
