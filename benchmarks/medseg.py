@@ -107,7 +107,7 @@ def training(side: int = 256, dtype: torch.dtype = torch.float32) -> Forms:
 
     def step(forward: Callable[[Tensor], Supervised]) -> Tensor:
         net.zero_grad()
-        loss(*forward(x), target).backward()
+        loss(forward(x), target).backward()
         return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
 
     return lambda: step(lambda image: plain_network(net, image)), lambda: step(net)
