@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from differentiate import run
+from group_block import group_block
 from parity import Case
 from torch import nn
 
@@ -48,5 +49,6 @@ def danet_channel(case: Case) -> nn.Module:
 BLOCKS: dict[str, Callable[[Case], nn.Module]] = {
     "danet_pam": danet_position,
     "danet_cam": danet_channel,
+    "dformer": group_block,
 }
 """How to build the block of a variant, by what the variant's name begins with."""

@@ -1,0 +1,1 @@
+"""Organs and lesions in volumes: CT and MR segmented as three-dimensional images."""

@@ -1,0 +1,1 @@
+"""Networks for volumes, one a file, each with an adapter for the checkpoints of its authors."""

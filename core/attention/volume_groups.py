@@ -1,0 +1,203 @@
+"""Attention inside groups of a volume's tokens: neighbours (local), or a sample of the whole volume (global, dilated).
+
+Wu et al.: "D-Former: a U-shaped Dilated Transformer for 3D medical image segmentation", Neural Computing and
+Applications 2022, arXiv 2201.00462.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..blocks.drop_path import DropPath
+
+# B batch, D H W tokens along depth, height and width, C channels, G groups, N tokens of a group, h heads
+
+MASKED = -1e6
+"""Added to the score of a key that is padding."""
+
+
+def group_tokens(x_BDHWC: Tensor, members: list[int], dilated: bool) -> Tensor:
+    """Cut a volume into groups.
+
+    Args:
+        x_BDHWC: a volume whose sizes are multiples of `members`.
+        members: tokens of a group along each axis.
+        dilated: let a group's tokens lie as far apart as the volume allows, not side by side.
+
+    Returns:
+        (B * G, N, C), groups and the tokens in them in raster order.
+    """
+    B, D, H, W, C = x_BDHWC.shape
+    d, h, w = members[0], members[1], members[2]
+    if dilated:
+        cut = x_BDHWC.reshape(B, d, D // d, h, H // h, w, W // w, C).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    else:
+        cut = x_BDHWC.reshape(B, D // d, d, H // h, h, W // w, w, C).permute(0, 1, 3, 5, 2, 4, 6, 7)
+    return cut.reshape(-1, d * h * w, C)
+
+
+def ungroup_tokens(groups_GNC: Tensor, sizes: list[int], members: list[int], dilated: bool) -> Tensor:
+    """Put the groups of `group_tokens` back into a volume of `sizes` (D, H, W): (B * G, N, C) -> (B, D, H, W, C)."""
+    D, H, W = sizes[0], sizes[1], sizes[2]
+    d, h, w = members[0], members[1], members[2]
+    cut = groups_GNC.reshape(-1, D // d, H // h, W // w, d, h, w, groups_GNC.shape[-1])
+    order = [0, 4, 1, 5, 2, 6, 3, 7] if dilated else [0, 1, 4, 2, 5, 3, 6, 7]
+    return cut.permute(order).reshape(-1, D, H, W, groups_GNC.shape[-1])
+
+
+class VolumeGroupAttention(nn.Module):
+    """Self-attention inside local or global groups of tokens (Wu et al. 2022, sec. 3.2), without a position bias.
+
+    A local group is a box of `group` tokens. A global one takes about as many tokens in even strides from the whole
+    volume. The volume is padded to whole groups with zeros before the projection, and padding is no key, except where
+    global groups are padded in depth alone: the authors' network attends to it there, and published numbers with it.
+    A volume lower than a group is one group, whatever its depth and width.
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads; must divide `dim`.
+        group: tokens of a group along depth, height and width.
+        dilated: global groups.
+        interval: global groups are made of a volume padded to multiples of this along all axes; the stride itself is
+            the padded size // group.
+        qkv_bias: let queries, keys and values have biases.
+        drop: dropout of the output, in training.
+        attention_drop: dropout of the attention weights, in training.
+    Shape: (B, D, H, W, C) -> (B, D, H, W, C). Local groups take any size.
+
+    Raises:
+        ValueError: heads that do not divide `dim`; in `forward`, a size that global groups cannot cover.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        group: tuple[int, int, int],
+        dilated: bool = False,
+        interval: int = 1,
+        qkv_bias: bool = True,
+        drop: float = 0.0,
+        attention_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"heads {heads} must divide dim {dim}")
+        if min(*group, interval) < 1:
+            raise ValueError(f"group and interval must be at least 1, not {tuple(group)} and {interval}")
+        self.heads = heads
+        self.group = list(group)
+        self.dilated = dilated
+        self.interval = interval
+        self.attention_drop = attention_drop
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the volume with what the tokens of each group have told one another."""
+        B, D, H, W, _ = x.shape
+        dilated = self.dilated and not self.is_low(H)
+        padded, members = self.layout([D, H, W])
+        missing = [0, 0, 0, padded[2] - W, 0, padded[1] - H, 0, padded[0] - D]
+        groups_GNC = group_tokens(F.pad(x, missing), members, dilated)
+        # Made from shapes alone, so that a program that takes many sizes holds no decision about padding.
+        ignored = padded[1] != H or padded[2] != W or (padded[0] != D and not dilated)
+        bias: Tensor | None = None
+        if ignored:
+            real = group_tokens(F.pad(x.new_ones([1, D, H, W, 1]), missing), members, dilated)
+            bias = key_bias(real.squeeze(-1)).repeat(B, 1, 1, 1)
+        mixed = ungroup_tokens(self.attend(groups_GNC, bias), padded, members, dilated)
+        return self.drop(self.proj(mixed[:, :D, :H, :W]))
+
+    def attend(self, groups_GNC: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the mixed values of each group, before the last projection."""
+        G, N, C = groups_GNC.shape
+        qkv = self.qkv(groups_GNC).reshape(G, N, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        if bias is not None:
+            bias = bias.to(qkv.dtype)
+        drop = self.attention_drop if self.training else 0.0
+        mixed_GhNd = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], bias, drop)
+        return mixed_GhNd.transpose(1, 2).reshape(G, N, C)
+
+    def is_low(self, height: int) -> bool:
+        """Tell whether the whole volume is one group: the authors compare the height alone."""
+        return height < self.group[1]
+
+    def layout(self, sizes: list[int]) -> tuple[list[int], list[int]]:
+        """Return the padded size and the tokens of a group along each axis."""
+        if self.is_low(sizes[1]):
+            return sizes, sizes
+        if not self.dilated:
+            return [size + (-size) % side for size, side in zip(sizes, self.group)], self.group  # noqa: B905
+        padded = [size + (-size) % self.interval for size in sizes]
+        return padded, [dilated_members(size, side) for size, side in zip(padded, self.group)]  # noqa: B905
+
+
+def dilated_members(size: int, side: int) -> int:
+    """Return how many tokens a global group takes along an axis of `size` tokens, for groups of about `side`.
+
+    Raises:
+        ValueError: no stride lets such groups cover the axis.
+    """
+    stride = size // side
+    if stride < 1 or size % stride != 0:
+        raise ValueError(
+            f"global attention in groups of {side} cannot cover {size} tokens: the stride {size} // {side} = {stride} "
+            "must be at least 1 and divide them; take another size"
+        )
+    return size // stride
+
+
+def key_bias(real_GN: Tensor) -> Tensor:
+    """Return what is added to the scores, (G, 1, 1, N): nothing for keys marked 1, a finite penalty for those marked 0.
+
+    It is finite, unlike a mask, for groups that are padding throughout, and so also in half precision.
+    """
+    return ((1.0 - real_GN) * max(MASKED, torch.finfo(real_GN.dtype).min / 2))[:, None, None, :]
+
+
+class VolumeGroupBlock(nn.Module):
+    """Transformer block with attention in groups (Wu et al. 2022, sec. 3.2): x + attention(norm x), x + mlp(norm x).
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads.
+        group: tokens of a group along depth, height and width.
+        dilated: global groups, see `VolumeGroupAttention`.
+        interval: global groups are made of a volume padded to multiples of this.
+        mlp_ratio: hidden channels of the multi-layer perceptron, as a multiple of `dim`.
+        qkv_bias: let queries, keys and values have biases.
+        drop: dropout of the attention's output and inside the perceptron.
+        attention_drop: dropout of the attention weights.
+        drop_path: rate of stochastic depth of both branches.
+    Shape: (B, D, H, W, C) -> (B, D, H, W, C).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        group: tuple[int, int, int],
+        dilated: bool = False,
+        interval: int = 1,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop: float = 0.0,
+        attention_drop: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        hidden = int(dim * mlp_ratio)
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = VolumeGroupAttention(dim, heads, group, dilated, interval, qkv_bias, drop, attention_drop)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop)
+        )
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
+        x = x + self.drop_path(self.attention(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
