@@ -12,9 +12,6 @@ from ..blocks.drop_path import DropPath
 
 # B batch, D H W tokens along depth, height and width, C channels, G groups, N tokens of a group, h heads
 
-MASKED = -1e6
-"""Added to the score of a key that is padding."""
-
 
 def group_tokens(x_BDHWC: Tensor, members: list[int], dilated: bool) -> Tensor:
     """Cut a volume into groups.
@@ -101,21 +98,19 @@ class VolumeGroupAttention(nn.Module):
         padded, members = self.layout([D, H, W])
         missing = [0, 0, 0, padded[2] - W, 0, padded[1] - H, 0, padded[0] - D]
         groups_GNC = group_tokens(F.pad(x, missing), members, dilated)
-        # Made from shapes alone, so that a program that takes many sizes holds no decision about padding.
         ignored = padded[1] != H or padded[2] != W or (padded[0] != D and not dilated)
-        bias: Tensor | None = None
+        real_GN: Tensor | None = None
         if ignored:
-            real = group_tokens(F.pad(x.new_ones([1, D, H, W, 1]), missing), members, dilated)
-            bias = key_bias(real.squeeze(-1)).repeat(B, 1, 1, 1)
-        mixed = ungroup_tokens(self.attend(groups_GNC, bias), padded, members, dilated)
+            ones = F.pad(x.new_ones([1, D, H, W, 1]), missing)
+            real_GN = group_tokens(ones, members, dilated).squeeze(-1).repeat(B, 1)
+        mixed = ungroup_tokens(self.attend(groups_GNC, real_GN), padded, members, dilated)
         return self.drop(self.proj(mixed[:, :D, :H, :W]))
 
-    def attend(self, groups_GNC: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the mixed values of each group, before the last projection."""
+    def attend(self, groups_GNC: Tensor, real_GN: Tensor | None) -> Tensor:
+        """Return the mixed values of each group, before the last projection; keys marked 0 are left out."""
         G, N, C = groups_GNC.shape
         qkv = self.qkv(groups_GNC).reshape(G, N, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
-        if bias is not None:
-            bias = bias.to(qkv.dtype)
+        bias = key_bias(real_GN.to(qkv.dtype)) if real_GN is not None else None
         drop = self.attention_drop if self.training else 0.0
         mixed_GhNd = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], bias, drop)
         return mixed_GhNd.transpose(1, 2).reshape(G, N, C)
@@ -154,7 +149,8 @@ def key_bias(real_GN: Tensor) -> Tensor:
 
     It is finite, unlike a mask, for groups that are padding throughout, and so also in half precision.
     """
-    return ((1.0 - real_GN) * max(MASKED, torch.finfo(real_GN.dtype).min / 2))[:, None, None, :]
+    penalty = 3e4 if real_GN.dtype == torch.float16 else 1e6  # 65504 is the largest number of half precision
+    return ((real_GN - 1.0) * penalty)[:, None, None, :]
 
 
 class VolumeGroupBlock(nn.Module):
