@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from ...core.inference.streams import Carry, Geometry
 from .spool import Spool
 
 
-class SpooledSink:
+class SpooledSink(ABC):
     """An output file that is written window by window and appears whole at `commit`.
 
     A format says in `converted` how values become its samples, and in `encode` how the file is made of them.
@@ -99,15 +100,15 @@ class SpooledSink:
             yield
         self.spool.delete()
 
+    @abstractmethod
     def converted(
         self, values: np.ndarray | None, aside: np.ndarray | None, window: tuple[slice, ...]
     ) -> np.ndarray | None:
         """Return the samples of a window, (C, *extent) of the dtype; None leaves them zero."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, part: Path) -> None:
         """Write the file, out of `self.spool`, under this temporary name."""
-        raise NotImplementedError
 
     def abort(self) -> None:
         """Remove what stands beside the output."""
