@@ -69,7 +69,7 @@ class Engine:
         blend: Blend = "linear",
         batch: int = 1,
     ) -> None:
-        if card.kind == "classes":
+        if card.kind != "dense":
             raise UserError(f"{card.name} gives one answer for a whole image; run `foveal {card.app} infer`.")
         self.program = prepared(program, card)
         self.card = card

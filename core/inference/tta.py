@@ -50,9 +50,9 @@ def probability_of(card: Card) -> Activation:
     Raises:
         UserError: the card gives values.
     """
-    activation: dict[str, Activation] = {"threshold": "sigmoid", "argmax": "softmax"}
+    activation: dict[str, Activation] = {"threshold": "sigmoid", "argmax": "none" if card.probabilities else "softmax"}
     found = activation.get(card.activation, card.activation)
-    if found == "none":
+    if found == "none" and not card.probabilities:
         raise UserError(f"{card.name} gives values, not classes; leave out --probabilities and --uncertainty.")
     return found
 

@@ -20,8 +20,11 @@ from .label import Label
 Activation = Literal["none", "sigmoid", "softmax", "threshold", "argmax"]
 """What becomes of a network's blended outputs: themselves; probabilities of independent or of exclusive classes; or a
 label map, 1 where the sigmoid is above one half, or the number of the channel with the highest value."""
-Kind = Literal["dense", "classes"]
-"""Whether a network gives something for every sample of its input, or one score of each class for the whole."""
+Kind = Literal["dense", "classes", "bag"]
+"""Whether a network gives something for every sample of its input, one score of each class for the whole, or these for
+a bag of feature vectors."""
+AXES = ({"R", "L"}, {"A", "P"}, {"S", "I"})
+"""Letters of the directions in a body: right and left, anterior and posterior, superior and inferior."""
 Sizes = int | tuple[int, ...]
 """One number for all spatial axes, or one for each."""
 
@@ -35,7 +38,8 @@ class Card:
         app: the app that runs them, e.g. "superres".
         network: how to build the module: {"class_path": dotted path, "init_args": plain values}.
         kind: "dense", or "classes" for a classifier, (N, C, *frame) -> scores (N, len(outputs)), which `activation`
-            makes probabilities, "softmax" of exclusive classes and "sigmoid" of independent ones.
+            makes probabilities, "softmax" of exclusive classes and "sigmoid" of independent ones; or "bag" for a
+            classifier of bags, (1, instances, len(channels)) -> scores (1, len(outputs)).
         dimensions: spatial axes of the network's input, 2 or 3; a 2D network takes a volume slice by slice.
         axis: of a volume, along which a 2D network takes the slices: 0, 1 or 2 of the axes (i, j, k) of NIfTI, which
             are the columns, rows and slices of arrays; 2 takes them as they are stored. The other two keep their order.
@@ -54,8 +58,11 @@ class Card:
         frame: the size to which the whole input is resized, for networks that see it as a whole; () for none.
         spacing: distance between neighbouring samples that the network was trained on, for each spatial axis:
             millimetres for volumes, micrometres for slides, metres for rasters; () where it does not matter.
+        orientation: where the indices of a volume grow to, a letter for each axis (D, H, W): "SPL" for towards the
+            head (S, not I), back (P, not A) and left (L, not R); "" takes the axes as they are stored.
         outputs: names of the output channels; () where they are those of the input.
         activation: what becomes of the outputs.
+        probabilities: the network itself gives probabilities of exclusive classes, not logits.
         labels: what the values of a label map mean.
         licence: terms under which the weights may be used.
         training: facts about the training (data and their licences, config, steps, seed).
@@ -82,8 +89,10 @@ class Card:
     std: tuple[float, ...] = ()
     frame: tuple[int, ...] = ()
     spacing: tuple[float, ...] = ()
+    orientation: str = ""
     outputs: tuple[str, ...] = ()
     activation: Activation = "none"
+    probabilities: bool = False
     labels: tuple[Label, ...] = ()
     licence: str = ""
     training: dict[str, Any] = field(default_factory=dict)
@@ -223,18 +232,28 @@ def _output_problems(card: Card) -> Iterator[str]:
         yield f"spacing must be one number for each of the {card.dimensions} axes, found {card.spacing!r}"
     elif any(each <= 0 for each in card.spacing):
         yield f"spacing must be above 0, found {card.spacing!r}"
+    if card.orientation and not _is_orientation(card.orientation, card.dimensions):
+        yield f"orientation must name three directions such as SPL, of a volume; found {card.orientation!r}"
     if not _is_tuple_of(card.outputs, str):
         yield f"outputs must be a list of names, found {card.outputs!r}"
     if card.activation not in get_args(Activation):
         yield f"activation must be one of {', '.join(get_args(Activation))}, found {card.activation!r}"
     if card.kind not in get_args(Kind):
         yield f"kind must be one of {', '.join(get_args(Kind))}, found {card.kind!r}"
-    if card.kind == "classes" and (not card.outputs or card.activation not in ("sigmoid", "softmax")):
+    if card.probabilities and card.activation not in ("none", "argmax"):
+        yield f"probabilities need no {card.activation}"
+    if card.kind != "dense" and (not card.outputs or card.activation not in ("sigmoid", "softmax")):
         yield f"a classifier needs the names of its outputs, and softmax or sigmoid, found {card.activation!r}"
     if not _is_tuple_of(card.labels, Label):
         yield f"labels must be a list of labels, found {card.labels!r}"
     elif len({label.value for label in card.labels}) < len(card.labels):
         yield "two labels have the same value"
+
+
+def _is_orientation(value: object, dimensions: int) -> bool:
+    if not isinstance(value, str) or dimensions != 3 or len(value) != 3:
+        return False
+    return {next((i for i, pair in enumerate(AXES) if letter in pair), -1) for letter in value} == {0, 1, 2}
 
 
 def _is_whole(value: object, lowest: int) -> bool:

@@ -98,5 +98,6 @@ def test_the_first_outputs_of_an_uncertain_engine_are_those_of_the_plain_one():
 
 def test_values_have_no_probabilities():
     assert probability_of(identity(activation="argmax").card) == "softmax"
+    assert probability_of(identity(activation="argmax", probabilities=True).card) == "none"
     with pytest.raises(UserError, match="gives values, not classes; leave out --probabilities and --uncertainty"):
         probability_of(identity().card)
