@@ -34,6 +34,14 @@ def outlined(image: np.ndarray, labels: np.ndarray, classes: Sequence[Label]) ->
     return picture
 
 
+def numbered(names: Sequence[str]) -> tuple[Label, ...]:
+    """Return labels of classes, numbered from 1 in their order, each with a colour."""
+    return tuple(
+        Label(value=value, name=name, colour=COLOURS[(value - 1) % len(COLOURS)])
+        for value, name in enumerate(names, start=1)
+    )
+
+
 def labels_of(card: Card) -> list[Label]:
     """Return the labels of a card that gives label maps, those that it does not name by its outputs, in their order.
 
@@ -42,10 +50,7 @@ def labels_of(card: Card) -> list[Label]:
     named = {label.value: label for label in card.labels}
     names = card.outputs or card.channels
     first = 1 if card.activation == "argmax" else 0
-    found = {
-        value: Label(value=value, name=name, colour=COLOURS[(value - 1) % len(COLOURS)])
-        for value, name in enumerate(names[first:], start=1)
-    }
+    found = {label.value: label for label in numbered(names[first:])}
     return [label for _, label in sorted((found | named).items())]
 
 

@@ -16,7 +16,7 @@ from .cases import Case, means
 from .errors import UserError
 from .inference.activate import activate
 from .inference.engine import Engine
-from .outlines import COLOURS, outlined
+from .outlines import numbered, outlined
 from .task import Task
 from .weights.card import Card
 from .weights.label import Label
@@ -134,10 +134,7 @@ class Segmentation(Task):
 
     def labels(self) -> tuple[Label, ...]:
         """Return what the values of a label map mean."""
-        return tuple(
-            Label(value=number, name=name, colour=COLOURS[(number - 1) % len(COLOURS)])
-            for number, name in enumerate(self.classes, start=1)
-        )
+        return numbered(self.classes)
 
     def predicted(self, probabilities: Tensor) -> Tensor:
         """Return class numbers (S, h, w) of probabilities (S, K, h, w)."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from ...core.metrics.segmentation import class_scores
+from ...core.metrics.segmentation import case_scores, class_scores
 from ...core.segmentation import Segmentation
 
 
@@ -37,14 +36,4 @@ class MedicalSegmentation(Segmentation):
         if len(truth) == 1:
             prediction, truth = prediction[0], truth[0]
         names = dict(enumerate(self.classes, start=1))
-        scores = class_scores(prediction, truth, names, self.protocol, spacing)
-        metrics = next(iter(scores.values()))
-        result = {metric: _mean([each[metric] for each in scores.values()]) for metric in metrics}
-        if len(scores) > 1:
-            result |= {f"{metric}_{name}": each[metric] for name, each in scores.items() for metric in metrics}
-        return result
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+        return case_scores(class_scores(prediction, truth, names, self.protocol, spacing))

@@ -7,7 +7,7 @@ Several give a missed organ a distance of 0, which improves the mean; "strict" d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from torch import Tensor
@@ -79,6 +79,24 @@ def class_scores(
         name: segmentation_scores(as_mask(prediction, label), as_mask(truth, label), protocol, spacing, tolerance)
         for label, name in classes.items()
     }
+
+
+def case_scores(scores: Mapping[str, Scores]) -> Scores:
+    """Return what `class_scores` gave as the numbers of one case.
+
+    These are the mean of every measure over the classes that have a value, such as "dice", and where there are several
+    classes those of each, such as "dice_liver".
+    """
+    measures = next(iter(scores.values()))
+    means = {measure: _mean([each[measure] for each in scores.values()]) for measure in measures}
+    if len(scores) == 1:
+        return means
+    return means | {f"{measure}_{name}": each[measure] for name, each in scores.items() for measure in measures}
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def strict(counts: Counts, distances: SurfaceDistances | None, diagonal: float, tolerance: float) -> Scores:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from foveal.core.errors import UserError
-from foveal.core.metrics.segmentation import PROTOCOLS, class_scores, segmentation_scores
+from foveal.core.metrics.segmentation import PROTOCOLS, case_scores, class_scores, segmentation_scores
 
 NAN, INF = math.nan, math.inf
 DIAGONAL = math.hypot(4, 6 * 2)
@@ -87,3 +87,12 @@ def test_mistakes_are_told():
         segmentation_scores(one, other, "synapse2")
     with pytest.raises(UserError, match="differ in size"):
         segmentation_scores(one, other[1:], "lits_mpunet")
+
+
+def test_a_case_has_the_mean_over_the_classes_that_have_a_value_and_each_class():
+    scores = {"a": {"dice": 0.5, "hd95": 3.0}, "b": {"dice": 1.0, "hd95": math.nan}}
+    found = case_scores(scores)
+    assert list(found) == ["dice", "hd95", "dice_a", "hd95_a", "dice_b", "hd95_b"]
+    assert (found["dice"], found["hd95"], found["dice_b"]) == (0.75, 3.0, 1.0)
+    assert case_scores({"a": {"dice": 0.5}}) == {"dice": 0.5}
+    assert math.isnan(case_scores({"a": {"dice": math.nan}})["dice"])

@@ -1,0 +1,101 @@
+"""Three planes through a volume as pictures: axial, coronal and sagittal, as radiologists look at them.
+
+Volumes are (D, H, W). In the pictures the head or the front is above, and the patient's right is on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .outlines import outlined
+from .weights.card import AXES
+from .weights.label import Label
+
+SHOWN = "IPL"  # the axes of what is cut: towards the feet, the back and the left
+SIDE = 240  # pixels of the longest side of the body that is shown
+GAP = 4  # pixels between two planes
+
+
+def busiest(labels: np.ndarray) -> tuple[int, ...]:
+    """Return, for each axis, the slice that holds most voxels other than background; the middle where there are none.
+
+    Args:
+        labels: class numbers (D, H, W).
+    """
+    is_object = labels > 0
+    if not is_object.any():
+        return tuple(size // 2 for size in labels.shape)
+    counts = (is_object.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3))
+    return tuple(int(each.argmax()) for each in counts)
+
+
+def sheet(
+    image: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[Label],
+    place: Sequence[int],
+    orientation: str,
+    spacing: Sequence[float],
+) -> np.ndarray:
+    """Return the three planes side by side with the outlines of labels, uint8 (rows, columns, 3).
+
+    Args:
+        image: values (D, H, W); shown from their 1st to their 99th percentile in these planes.
+        labels: class numbers (D, H, W).
+        classes: the labels that are drawn.
+        place: the slice that is shown of each axis.
+        orientation: where the indices of each axis grow to, such as "SPL".
+        spacing: millimetres between voxels along each axis.
+    """
+    greys, maps = (planes(each, place, orientation, spacing) for each in (image, labels))
+    low, high = np.percentile(np.concatenate([each.ravel() for each in greys]), [1, 99])
+    pictures = []
+    for grey, each in zip(greys, maps, strict=True):
+        unit = np.clip((grey.astype(np.float32) - low) / max(high - low, 1e-8), 0, 1)
+        picture = np.repeat((255 * unit).astype(np.uint8)[..., None], 3, axis=-1)
+        pictures.append(outlined(picture, each, classes))
+    return _side_by_side(pictures)
+
+
+def planes(
+    volume: np.ndarray, place: Sequence[int], orientation: str, spacing: Sequence[float], side: int = SIDE
+) -> list[np.ndarray]:
+    """Return the axial, the coronal and the sagittal plane through a place, with square pixels of one size.
+
+    Args:
+        volume: values or labels (D, H, W).
+        place: the slice that is shown of each axis.
+        orientation: where the indices of each axis grow to, such as "SPL".
+        spacing: millimetres between voxels along each axis.
+        side: pixels of the longest axis; samples are repeated or left out, not mixed.
+    """
+    pixel = max(size * step for size, step in zip(volume.shape, spacing, strict=True)) / side
+    axes = [_axis(orientation, letter) for letter in SHOWN]
+    found = []
+    for shown, axis in enumerate(axes):
+        rows, columns = (each for number, each in enumerate(axes) if number != shown)
+        plane = volume[tuple(place[axis] if each == axis else slice(None) for each in range(3))]
+        if rows > columns:
+            plane = plane.T
+        for number, each in enumerate((rows, columns)):
+            plane = np.flip(plane, number) if orientation[each] not in SHOWN else plane
+            centres = (np.arange(max(1, round(volume.shape[each] * spacing[each] / pixel))) + 0.5) * pixel
+            samples = (centres / spacing[each]).astype(np.int64).clip(0, volume.shape[each] - 1)
+            plane = plane.take(samples, axis=number)
+        found.append(plane)
+    return found
+
+
+def _axis(orientation: str, letter: str) -> int:
+    """Return the axis that runs in the direction of a letter, or against it."""
+    pair = next(each for each in AXES if letter in each)
+    return next(axis for axis, each in enumerate(orientation) if each in pair)
+
+
+def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Return pictures in one row, black where one is lower than another."""
+    height = max(len(each) for each in pictures)
+    parts = [np.pad(each, ((0, height - len(each)), (0, GAP), (0, 0))) for each in pictures]
+    return np.concatenate(parts, axis=1)[:, :-GAP]
