@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,15 +11,10 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ...core.atomic import written_beside
 from ...core.attention_overlay import draw_attention, overlay
 from ...core.cases import Case
-from ...core.classification_plots import draw_confusion, draw_reliability, draw_roc
+from ...core.classification import Classifier
 from ...core.errors import UserError
-from ...core.losses.classification import balanced_weights
-from ...core.metrics.classification import case_confusion, classification_scores, point_scores
-from ...core.metrics.interval import Interval
-from ...core.task import Task
 from ...core.weights.card import Card
 from .models.medusa import MEDUSA, AttentionMaps
 
@@ -45,7 +37,7 @@ class Looked:
     maps: np.ndarray
 
 
-class Classification(Task):
+class Classification(Classifier):
     """Learns classes by the cross-entropy; scores sensitivity, PPV, specificity, ROC area and calibration.
 
     Args:
@@ -74,26 +66,20 @@ class Classification(Task):
         lr_factors: dict[str, float] | None = None,
         licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
-        self.class_weights = class_weights
+        super().__init__(net, optimizer, scheduler, class_weights, licence)
         self.label_smoothing = label_smoothing
         self.pretrained = pretrained
         self.lr_factors = lr_factors or {}
-        self.licence = licence
-        self.classes: tuple[str, ...] = ()
         self.size = 480
         self.looked: list[Looked] = []
-        self.weights: Tensor | None = None  # of the classes; no buffer, as averaged copies are made before it is known
         self._check_factors()
 
     def setup(self, stage: str) -> None:
-        """Take the classes from the data; before a new training, load the weights to begin with."""
-        data = self.trainer.datamodule
-        self.classes, self.size = tuple(data.classes), data.size
-        if stage == "fit":
-            self.weights = self._weights(data.class_counts)
-            if self.pretrained and self.trainer.ckpt_path is None:
-                self._load_pretrained()
+        """Take classes and size from the data; before a new training, load the weights to begin with."""
+        super().setup(stage)
+        self.size = self.trainer.datamodule.size
+        if stage == "fit" and self.pretrained and self.trainer.ckpt_path is None:
+            self._load_pretrained()
 
     def training_loss(self, batch: dict[str, Any]) -> Tensor:
         """Return the cross-entropy."""
@@ -123,29 +109,14 @@ class Classification(Task):
             return optimizer
         return [optimizer], [{"scheduler": self.make_scheduler(optimizer), "interval": "step"}]
 
-    def on_fit_end(self) -> None:
-        """Draw the last validation."""
-        self._draw("val")
-
     def sample_pictures(self) -> list[tuple[str, list[np.ndarray]]]:
         """Return the columns of the sample sheet: the image, and its attention where the network has some."""
         return [(title, list(column)) for title, *column in zip(self.picture_titles, *self.pictures, strict=False)]
-
-    def results(self) -> str:
-        """Return every score of every set, with its 95% interval."""
-        rows = [("set", "cases", "metric", "value")]
-        for group, cases in self._sets().items():
-            for name, found in self._intervals(cases).items():
-                shown = f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
-                rows.append((group, str(len(cases)), name, shown))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
         channels = getattr(self.net, "in_channels", 3)
         names = self.classes or tuple(f"class {i}" for i in range(getattr(self.net, "num_classes", 2)))
-        scores = point_scores(*self._answers(self.cases), self.classes) if self.cases else {}
         return Card(
             name=str(getattr(self.net, "name", type(self.net).__name__.lower())),
             app=self.app,
@@ -159,7 +130,7 @@ class Classification(Task):
             activation="softmax",
             licence=self.licence,
             training={"steps": int(self.global_step), "data": self._data_facts()},
-            metrics={name: value for name, value in scores.items() if value == value},
+            metrics=self.measured(),
         )
 
     def _score(self, batch: dict[str, Any]) -> None:
@@ -177,28 +148,11 @@ class Classification(Task):
         super()._forget()
         self.looked = []
 
-    def _report(self, stage: str) -> None:
-        """Log the means over cases and the scores of all cases together; measured outside a training, draw too."""
-        super()._report(stage)
-        scores = point_scores(*self._answers(self.cases), self.classes)
-        named = {f"{stage}/{name}": value for name, value in scores.items() if name != "accuracy"}
-        self.log_dict(named, rank_zero_only=False)
-        if self.trainer.is_global_zero and self.trainer.state.fn != "fit":
-            _write_scores(
-                self._folder() / f"scores_{stage}.csv",
-                {name: self._intervals(cases) for name, cases in self._sets().items()},
-            )
-            self._draw(stage)
-
     def _draw(self, stage: str) -> None:
-        """Draw the cases at hand: confusion matrix, reliability, ROC curves, attention."""
-        if not self.cases or not self.trainer.is_global_zero:
+        """Draw the attention to some cases beside their scores."""
+        super()._draw(stage)
+        if not self.trainer.is_global_zero:
             return
-        truth, probabilities = self._answers(self.cases)
-        confusion = case_confusion(truth, probabilities.argmax(dim=1), len(self.classes))
-        draw_confusion(confusion, self.classes, self._folder() / f"confusion_{stage}.png")
-        draw_reliability(truth, probabilities, self._folder() / f"reliability_{stage}.png")
-        draw_roc(truth, probabilities, self.classes, self._folder() / f"roc_{stage}.png")
         for number, each in enumerate(self.looked):
             if len(each.maps):
                 maps = [(title, values, None) for title, values in zip(MAP_TITLES, each.maps, strict=True)]
@@ -225,44 +179,6 @@ class Classification(Task):
         shown = (each.detach().float().cpu().numpy() for each in (image, maps))
         return probabilities, [Looked(*each) for each in zip(titles, *shown, strict=True)]
 
-    def _cases(self, batch: dict[str, Any], probabilities: Tensor) -> Iterator[Case]:
-        """Yield the results of every case; probabilities are text, as their means say nothing."""
-        names = [self._name(i) for i in range(probabilities.shape[1])]
-        for number, (truth, row) in enumerate(zip(batch["label"].tolist(), probabilities.tolist(), strict=True)):
-            predicted = int(np.argmax(row))
-            case: Case = {key: batch[key][number] for key in ("set", "name", "patient")}
-            case |= {"truth": names[truth], "predicted": names[predicted]}
-            case |= {f"probability_{name}": f"{value:.9g}" for name, value in zip(names, row, strict=True)}
-            yield case | {"accuracy": float(predicted == truth), "nll": -float(np.log(max(row[truth], 1e-300)))}
-
-    def _answers(self, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
-        """Return the true classes, (cases,), and the probabilities, (cases, N) float64."""
-        truth = torch.tensor([self.classes.index(case["truth"]) for case in cases])
-        rows = [[float(case[f"probability_{name}"]) for name in self.classes] for case in cases]
-        return truth, torch.tensor(rows, dtype=torch.float64)
-
-    def _sets(self) -> dict[str, list[Case]]:
-        names = dict.fromkeys(case["set"] for case in self.cases)
-        return {name: [case for case in self.cases if case["set"] == name] for name in names}
-
-    def _intervals(self, cases: Sequence[Case]) -> dict[str, Interval]:
-        return classification_scores(*self._answers(cases), self.classes, [case["patient"] for case in cases])
-
-    def _name(self, number: int | Tensor) -> str:
-        return self.classes[int(number)] if self.classes else str(int(number))
-
-    def _weights(self, counts: Sequence[int]) -> Tensor | None:
-        if self.class_weights == "balanced":
-            return balanced_weights(counts)
-        if self.class_weights is None:
-            return None
-        if len(self.class_weights) != len(counts) or min(self.class_weights) < 0:
-            raise UserError(
-                f"model.class_weights {self.class_weights}: give one number from 0 for each of the {len(counts)} "
-                f"classes, {', '.join(self.classes)}."
-            )
-        return torch.tensor(self.class_weights)
-
     def _load_pretrained(self) -> None:
         if not hasattr(self.net, "load_pretrained"):
             raise UserError(f"model.pretrained: {type(self.net).__name__} cannot load such weights; leave it out.")
@@ -277,13 +193,6 @@ class Classification(Task):
                     f"they begin with {', '.join(dict.fromkeys(name.partition('.')[0] for name in names))}."
                 )
 
-    def _data_facts(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return data.fingerprint() if data is not None else {}
-
-    def _folder(self) -> Path:
-        return Path(self.trainer.default_root_dir)
-
 
 def _pictures(looked: Looked) -> list[np.ndarray]:
     """Return the image, and each of its maps over it, uint8 (H, W, 3), at most as large as the sample sheet takes."""
@@ -291,13 +200,3 @@ def _pictures(looked: Looked) -> list[np.ndarray]:
     image, maps = looked.image[:, ::step, ::step], looked.maps[:, ::step, ::step]
     shown = (np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).clip(0, 1) * 255).round()
     return [shown.astype(np.uint8), *(overlay(image, each, float(each.min()), float(each.max())) for each in maps)]
-
-
-def _write_scores(path: Path, sets: dict[str, dict[str, Interval]]) -> None:
-    """Write one line for each score of each set."""
-    with written_beside(path) as part, part.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["set", "metric", "value", "low", "high", "cases"])
-        for group, scores in sets.items():
-            for name, found in scores.items():
-                writer.writerow([group, name, found.mean, found.low, found.high, found.count])

@@ -96,6 +96,17 @@ def balanced_accuracy(confusion: Tensor) -> Tensor:
     return sensitivity(confusion)[occurs].mean()
 
 
+def f1_macro(confusion: Tensor) -> Tensor:
+    """Return the mean F1 over the classes that occur, in truth or prediction, float64; not-a-number without cases.
+
+    F1 of a class is the harmonic mean of its sensitivity and predictive value. Over all classes together, which is F1
+    micro, it is the accuracy where every case has one class.
+    """
+    counts = confusion.double()
+    cases = counts.sum(dim=0) + counts.sum(dim=1)
+    return (2 * counts.diagonal() / cases)[cases > 0].mean()
+
+
 def _share(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, part / whole.clamp(min=1), 0.0)
 
@@ -213,7 +224,7 @@ def classification_scores(
 
     Areas under the ROC curve have DeLong's interval where each case is a group of its own, the others the bootstrap's
     over groups. Decisions are by the highest probability. The scores of a class bear its name, such as
-    "sensitivity_pneumonia".
+    "sensitivity_pneumonia"; "auc_macro" is the mean of the areas of the classes.
 
     Args:
         truth: true classes, (cases,).
@@ -247,6 +258,8 @@ def point_scores(truth: Tensor, probabilities: Tensor, classes: Sequence[str]) -
     found = {
         "accuracy": overall_accuracy(confusion).item(),
         "balanced_accuracy": balanced_accuracy(confusion).item(),
+        "f1_micro": overall_accuracy(confusion).item(),
+        "f1_macro": f1_macro(confusion).item(),
         "ece": expected_calibration_error(truth, probabilities),
     }
     for name, score in (
@@ -255,5 +268,6 @@ def point_scores(truth: Tensor, probabilities: Tensor, classes: Sequence[str]) -
         ("ppv", positive_predictive_value),
     ):
         found |= {f"{name}_{each}": value for each, value in zip(classes, score(confusion).tolist(), strict=True)}
-    areas = auc_one_vs_rest(truth, probabilities)
-    return found | {f"auc_{each}": area.mean for each, area in zip(classes, areas, strict=True)}
+    areas = [area.mean for area in auc_one_vs_rest(truth, probabilities)]
+    found |= {f"auc_{each}": area for each, area in zip(classes, areas, strict=True)}
+    return found | {"auc_macro": sum(areas) / len(areas)}

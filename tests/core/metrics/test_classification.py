@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torchmetrics.functional.classification import multiclass_auroc, multiclass_f1_score
 
 from foveal.core.metrics.classification import (
     auc,
@@ -15,6 +16,7 @@ from foveal.core.metrics.classification import (
     confusion_matrix,
     expected_calibration_error,
     overall_accuracy,
+    point_scores,
     positive_predictive_value,
     reliability,
     roc_curve,
@@ -144,6 +146,21 @@ def test_all_scores_of_a_set() -> None:
     assert found["ece"].mean == pytest.approx(0.1)
     assert {"auc_yes", "sensitivity_no", "ppv_yes", "specificity_no", "balanced_accuracy"} <= set(found)
     assert found["accuracy"].count == 30
+
+
+def test_f1_and_the_mean_area_are_those_of_torchmetrics() -> None:
+    generator = torch.Generator().manual_seed(3)
+    truth = torch.randint(0, 3, (50,), generator=generator)
+    probabilities = torch.rand(50, 4, generator=generator).softmax(1)
+    probabilities[:, 3] = 0  # a class that never occurs and is never predicted
+    probabilities /= probabilities.sum(1, keepdim=True)
+    found = point_scores(truth, probabilities, list("abcd"))
+    for average in ("micro", "macro"):
+        expected = multiclass_f1_score(probabilities, truth, 4, average=average)
+        assert found[f"f1_{average}"] == pytest.approx(expected.item(), abs=1e-6)
+    found = point_scores(truth, probabilities[:, :3], list("abc"))
+    expected = multiclass_auroc(probabilities[:, :3], truth, 3, average="macro")
+    assert found["auc_macro"] == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_intervals_are_wider_where_cases_come_in_groups() -> None:
