@@ -34,6 +34,13 @@ def find_app(text: str) -> str:
     return name
 
 
+def commands(app: str) -> dict[str, str]:
+    """Return {name: summary} of the commands that an app alone has: what its `__init__.py` calls COMMANDS."""
+    module = ast.parse((ROOT / "apps" / app / "__init__.py").read_text(encoding="utf-8"))
+    named = (node for node in module.body if isinstance(node, ast.Assign) and node.targets[0].id == "COMMANDS")
+    return next((ast.literal_eval(node.value) for node in named), {})
+
+
 def networks(app: str) -> dict[str, str]:
     """Return {name: summary} of the networks of an app, one for each file of its `models` folder."""
     files = sorted((ROOT / "apps" / app / "models").glob("[!_]*.py"))

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from .. import __version__
 from .allocator import keep_freed_memory
-from .catalogue import apps, find_app, settle_configs
+from .catalogue import apps, commands, find_app, settle_configs
 from .errors import UserError, machine_fault
 from .messages import suggestion
 from .overview import FUNCTIONS, TOOLS, TRAINING, help_of_app, help_of_foveal, help_of_training, listing
@@ -20,7 +20,7 @@ HOMES = {
     "export": ".export.command",
     "check": "..apps.{app}.check",
 }
-"""The module that holds the function of each command that is not of the Trainer."""
+"""The module that holds the function of each common command that is not of the Trainer; an app's own are in it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,12 +56,14 @@ def run_app(app: str, arguments: Sequence[str], program: str | None = None) -> i
     keep_freed_memory()
     if command in TRAINING:
         return _train(name, command, options, program)
-    if command in FUNCTIONS:
+    own = commands(name)
+    if command in FUNCTIONS or command in own:
         from .options import call
 
-        function = getattr(import_module(HOMES[command].format(app=name), __package__), command)
+        home = HOMES.get(command, "..apps.{app}." + command).format(app=name)
+        function = getattr(import_module(home, __package__), command)
         return call(function, options, f"{program} {command}") or 0
-    raise UserError(f"{name} has no command '{command}'{suggestion(command, [*TRAINING, *FUNCTIONS])}")
+    raise UserError(f"{name} has no command '{command}'{suggestion(command, [*TRAINING, *FUNCTIONS, *own])}")
 
 
 def _train(app: str, command: str, options: Sequence[str], program: str) -> int:

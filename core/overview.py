@@ -1,6 +1,6 @@
 """What `--help` and `foveal list` show of apps, commands, configs and weights. Imports nothing heavy."""
 
-from .catalogue import apps, cards, configs, networks
+from .catalogue import apps, cards, commands, configs, networks
 from .weights.card import Card
 
 TRAINING = {
@@ -43,7 +43,7 @@ def help_of_app(app: str, program: str) -> str:
     return _text(
         f"usage: {program} <command> [options]",
         f"{apps()[app]}.",
-        _table("commands", TRAINING | FUNCTIONS),
+        _table("commands", commands(app) | TRAINING | FUNCTIONS),
         _table("networks", networks(app)),
         _table("weights", _weights(app)),
         f"`{program} <command> --help` lists the options of a command.",

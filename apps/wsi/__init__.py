@@ -1,1 +1,7 @@
 """Whole slides: tissue, tiles and features, and slide labels by multiple-instance learning."""
+
+COMMANDS = {
+    "tissue": "find the tissue on slides: outlines and previews",
+    "tile": "lay tiles over the tissue of slides",
+    "features": "describe the tiles of slides by an encoder, for fit and infer",
+}

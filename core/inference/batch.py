@@ -11,7 +11,8 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -33,11 +34,13 @@ class Item(NamedTuple):
         input: the file, or a folder that is one input.
         output: the file.
         beside: other outputs that are made with it, by what they are.
+        uses: other files that the outputs depend on.
     """
 
     input: Path
     output: Path
     beside: Mapping[str, Path] = MappingProxyType({})
+    uses: tuple[Path, ...] = ()
 
     @property
     def outputs(self) -> list[Path]:
@@ -45,8 +48,11 @@ class Item(NamedTuple):
         return [self.output, *self.beside.values()]
 
 
-Work = Callable[[Item, str, Progress], None]
-"""Makes the outputs of an item; gets its fingerprint, for sinks that can go on, and what to tell about rows."""
+Work = Callable[[Item, str, Progress], str | None]
+"""Makes the outputs of an item; gets its fingerprint, for sinks that can go on, and what to tell about rows.
+
+What it returns is told of the finished item.
+"""
 MANIFEST = "foveal-manifest.json"
 
 
@@ -105,6 +111,8 @@ def run_batch(
     overwrite: bool = False,
     quiet: bool = False,
     manifest: Path | None = None,
+    unit: str = "rows",
+    workers: int = 1,
 ) -> None:
     """Do the work for every item, and raise at the end if any failed.
 
@@ -115,6 +123,8 @@ def run_batch(
         overwrite: do finished items again, and replace files that are not in the journal.
         quiet: report nothing but the failures.
         manifest: JSON file that tells what was done with what, written at the end, also of an interrupted run.
+        unit: what the progress counts.
+        workers: items that are worked on at once, each in a thread.
 
     Raises:
         FailedInputs: items failed; the message lists them with their reasons.
@@ -123,16 +133,31 @@ def run_batch(
     begun = datetime.now(UTC)
     records: list[dict[str, object]] = []
     try:
-        with Reporter(len(items), quiet) as reporter:
-            for item in items:
+        with Reporter(len(items), quiet, unit) as reporter:
+
+            def record(item: Item) -> dict[str, object]:
                 reporter.start(item.input.name)
-                records.append(_record(item, work, facts, journal, reporter, overwrite))
+                return _record(item, work, facts, journal, reporter, overwrite)
+
+            for each in map(record, items) if workers == 1 else _at_once(record, items, workers):
+                records.append(each)
     finally:
         if manifest:
             _write_manifest(manifest, facts, begun, items, records)
     raise_failures([str(each["reason"]) for each in records if each["status"] == "failed"], len(items))
     if len(items) > 1:
         reporter.summary(Counter(str(each["status"]) for each in records))
+
+
+def _at_once(
+    record: Callable[[Item], dict[str, object]], items: Sequence[Item], workers: int
+) -> Iterator[dict[str, object]]:
+    """Record items in threads, in their order; begin no further ones after an error that ends the batch."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from pool.map(record, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def raise_failures(reasons: Sequence[str], count: int) -> None:
@@ -223,7 +248,7 @@ def _run_item(
     item: Item, work: Work, facts: Mapping[str, object], journal: Journal, reporter: Reporter, overwrite: bool
 ) -> str:
     """Do the work unless it is done already; return which of the two."""
-    mark = fingerprint(item.input, facts)
+    mark = fingerprint(item.input, facts, item.uses)
     if not overwrite:
         if all(journal.is_done(output, mark) for output in item.outputs):
             reporter.line(f"{item.output} is done already")
@@ -231,10 +256,12 @@ def _run_item(
         for output in item.outputs:
             if output.exists() and not journal.knows(output):
                 raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
-    work(item, mark, reporter.rows)
+        if any(output.exists() and not journal.is_done(output, mark) for output in item.outputs):
+            reporter.line(f"{item.output} is of other settings or of an input that has changed; it is made again")
+    note = work(item, mark, reporter.rows)
     for output in item.outputs:
         journal.record(output, mark)
-    reporter.line(f"-> {', '.join(map(str, item.outputs))}")
+    reporter.line(f"-> {', '.join(map(str, item.outputs))}{f' ({note})' if note else ''}")
     return "done"
 
 

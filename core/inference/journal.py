@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 NAME = ".foveal-journal.jsonl"
 
 
-def fingerprint(path: Path, facts: Mapping[str, object]) -> str:
+def fingerprint(path: Path, facts: Mapping[str, object], uses: Sequence[Path] = ()) -> str:
     """Return a hash of all that an output depends on: the input as it is now, and facts such as the options.
 
     Args:
         path: the input, a file or a folder of files; place, size and time of change count, not the content.
         facts: plain values.
+        uses: other files that count as the input does.
     """
     files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    states = [(str(each.resolve()), (status := each.stat()).st_size, status.st_mtime_ns) for each in files]
+    states = [(str(each.resolve()), (status := each.stat()).st_size, status.st_mtime_ns) for each in [*files, *uses]]
     content = {"input": str(path.resolve()), "files": states, **facts}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 

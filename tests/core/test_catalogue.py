@@ -4,7 +4,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from foveal.core import catalogue
-from foveal.core.catalogue import apps, configs, find_app, find_config, networks, settle_configs, summary
+from foveal.core.catalogue import apps, commands, configs, find_app, find_config, networks, settle_configs, summary
 from foveal.core.errors import UserError
 from foveal.core.weights.card import Card
 
@@ -61,3 +61,8 @@ def test_a_summary_is_the_first_line_of_a_docstring(tmp_path):
     assert summary(path) == "One idea"
     path.write_text("")
     assert summary(path) == ""
+
+
+def test_commands_of_an_app_alone_are_those_that_it_names():
+    assert commands("superres") == {}
+    assert list(commands("wsi")) == ["tissue", "tile", "features"]

@@ -72,6 +72,38 @@ def test_functions_get_typed_options_and_give_the_exit_code(calls):
     assert calls == [("infer", [Path("a.png"), Path("b.png")], Path("out"), False)]
 
 
+@pytest.fixture
+def polish(monkeypatch):
+    """A command that superres alone has; returns with which names it was called."""
+    seen = []
+    module = ModuleType("foveal.apps.superres.polish")
+
+    def stand_in(name: str) -> None:
+        """Polish photographs.
+
+        Args:
+            name: of the photograph.
+        """
+        seen.append(name)
+
+    module.polish = stand_in
+    monkeypatch.setitem(sys.modules, "foveal.apps.superres.polish", module)
+    for part in ("cli", "overview"):
+        monkeypatch.setattr(f"foveal.core.{part}.commands", lambda app: {"polish": "make it shine"})
+    return seen
+
+
+def test_an_app_may_have_commands_of_its_own(polish, capsys):
+    assert main(["superres", "polish", "--name", "a"]) == 0
+    assert polish == ["a"]
+    assert main(["superres", "--help"]) == 0
+    assert "\n  polish    make it shine\n" in capsys.readouterr().out
+    assert main(["superres", "polsh"]) == 2
+    assert capsys.readouterr().err.endswith("did you mean 'polish'?\n")
+    assert main(["superres", "polish", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: foveal superres polish --name NAME")
+
+
 def test_a_shipped_config_is_found_from_any_folder(calls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "configs/superres/quickstart.yaml"

@@ -1,6 +1,7 @@
 import errno
 import json
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -219,3 +220,49 @@ def test_outputs_beside_one_another_do_not_clash(folder):
         pair_paths([folder / "in"], folder / "out", SUFFIXES, beside=beside)
     with pytest.raises(UserError, match="would replace an input"):
         pair_paths([folder / "in" / "a.png"], folder / "in" / "x.png", SUFFIXES, beside=lambda file, output: {"": file})
+
+
+def test_an_item_is_done_again_when_a_file_that_it_uses_has_changed(folder, capsys):
+    items = [Item(folder / "in" / "a.png", folder / "x.png", uses=(folder / "in" / "notes.txt",))]
+    run_batch(items, copy, {})
+    run_batch(items, copy, {})
+    assert "is done already" in capsys.readouterr().err
+    (folder / "in" / "notes.txt").write_text("other notes")
+    run_batch(items, copy, {})
+    assert "x.png is of other settings or of an input that has changed; it is made again" in capsys.readouterr().err
+
+
+def test_what_the_work_returns_is_told(folder, capsys):
+    items = [Item(folder / "in" / "a.png", folder / "x.png")]
+    run_batch(items, lambda item, mark, progress: item.output.write_text("x") and "7 tiles", {})
+    assert capsys.readouterr().err.endswith("x.png (7 tiles)\n")
+
+
+def test_workers_do_items_at_once_and_each_is_told_by_its_name(folder, capsys):
+    meeting = Barrier(3, timeout=10)
+
+    def work(item, fingerprint, progress):
+        meeting.wait()
+        copy(item, fingerprint, progress)
+
+    items = pair_paths([folder / "in"], folder / "out", SUFFIXES)
+    with pytest.raises(FailedInputs, match="1 of 3 inputs failed"):
+        run_batch(items, work, {}, manifest=folder / "manifest.json", workers=3)
+    told = capsys.readouterr().err
+    assert all(f"] {name}: -> {folder / 'out' / name}\n" in told for name in ("a.png", "c.tif"))
+    assert "] b.PNG: failed: " in told
+    content = json.loads((folder / "manifest.json").read_text())
+    assert [each["status"] for each in content["items"]] == ["done", "failed", "done"]
+
+
+def test_workers_begin_nothing_after_the_disk_is_full(folder):
+    begun = []
+
+    def work(item, fingerprint, progress):
+        begun.append(item)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    items = [Item(folder / "in" / "a.png", folder / f"{number}.png") for number in range(1000)]
+    with pytest.raises(OSError, match="No space"):
+        run_batch(items, work, {}, quiet=True, workers=2)
+    assert len(begun) < 1000
