@@ -54,8 +54,13 @@ class VolumeGeometry:
         shape = tuple(int(size) for size in scales * self.shape)
         return replace(self, shape=shape, affine=self.affine @ step)
 
-    def difference(self, other: object) -> str | None:
-        """Say in which way another geometry differs, or None where the same voxel lies at the same place."""
+    def difference(self, other: object, tolerance_mm: float = TOLERANCE_MM) -> str | None:
+        """Say in which way another geometry differs, or None where the same voxel lies at the same place.
+
+        Args:
+            other: a geometry.
+            tolerance_mm: how far apart the corners may be.
+        """
         if not isinstance(other, VolumeGeometry):
             return f"a volume against {_kind(other)}"
         if self.shape != other.shape:
@@ -66,7 +71,7 @@ class VolumeGeometry:
         depth, height, width = self.shape
         corners = np.array([(i, j, k, 1.0) for i in (0, width - 1) for j in (0, height - 1) for k in (0, depth - 1)])
         shift = np.linalg.norm(corners @ (self.affine - other.affine)[:3].T, axis=1).max()
-        return None if shift <= TOLERANCE_MM else f"corners {shift:.3g} mm apart"  # not a number is apart too
+        return None if shift <= tolerance_mm else f"corners {shift:.3g} mm apart"  # not a number is apart too
 
 
 @dataclass(frozen=True, eq=False)
