@@ -1,0 +1,85 @@
+"""Labelled volumes: where they are and what is known of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from .group_split import Part, Shares, groups_of
+from .image_masks import found_group
+
+Modality = Literal["CT", "MR"]
+"""What values are: CT has a scale of its own (HU), which all cases share; those of MR mean something within one volume
+alone, as do those of whatever else is neither."""
+
+
+@dataclass(frozen=True)
+class VolumeCase:
+    """One volume and its labels.
+
+    Attributes:
+        name: what reports call it.
+        images: a file for each channel, or one file that holds all of them.
+        label: the file of its labels.
+        group: the patient.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path
+    group: str
+
+
+class VolumeSource(Protocol):
+    """A dataset layout: it lists its volumes and says what they show.
+
+    Attributes:
+        licence: terms of the volumes.
+        classes: names of the label values from 1 on; () where the layout does not tell.
+        channels: names of the channels, in order; () where the layout does not tell.
+        modality: what values are; None where the layout does not tell.
+    """
+
+    licence: str
+    classes: Sequence[str]
+    channels: Sequence[str]
+    modality: Modality | None
+
+    def cases(self) -> list[VolumeCase]:
+        """Return the volumes in a fixed order; raises UserError where there are none, or files of one are missing."""
+        ...
+
+
+def grouped(
+    found: Sequence[tuple[str, tuple[Path, ...], Path]], expression: re.Pattern[str] | None
+) -> list[VolumeCase]:
+    """Return cases of (name, images, label), whose patient an expression finds in the name of the first image.
+
+    Raises:
+        UserError: a name tells no patient.
+    """
+    return [
+        VolumeCase(name, images, label, found_group(images[0], expression) or name) for name, images, label in found
+    ]
+
+
+def part_of(cases: list[VolumeCase], part: Part | None, shares: Shares, seed: int, where: object) -> list[VolumeCase]:
+    """Return the cases of one part of the patients; all of them without a part.
+
+    Args:
+        cases: all of a layout.
+        part: which part; None for all.
+        shares: of training, validation and test.
+        seed: another seed gives another split.
+        where: the data, named in errors.
+
+    Raises:
+        UserError: the part is empty, or the shares are impossible.
+    """
+    if part is None:
+        return cases
+    chosen = groups_of((each.group for each in cases), part, shares, seed, where)
+    return [each for each in cases if each.group in chosen]
