@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -16,13 +17,11 @@ from ...core.inference.streams import Carry, Geometry
 from .spool import Spool
 
 
-class SpooledSink(ABC):
-    """An output file that is written window by window and appears whole at `commit`.
-
-    A format says in `converted` how values become its samples, and in `encode` how the file is made of them.
+class SpooledSamples(ABC):
+    """Samples that are written window by window, kept beside the output until it is made of them at `commit`.
 
     Args:
-        path: the file.
+        place: the output beside which they are kept.
         shape: (C, *spatial) of the samples.
         dtype: of the samples.
         geometry: where they lie; None where the format knows nothing of it.
@@ -34,15 +33,14 @@ class SpooledSink(ABC):
 
     def __init__(
         self,
-        path: str | Path,
+        place: Path,
         shape: tuple[int, ...],
         dtype: np.dtype,
         geometry: Geometry | None = None,
         fingerprint: str = "",
     ) -> None:
-        self.path = Path(path)
         self.geometry = geometry
-        self.spool = Spool(self.path, shape, dtype, fingerprint)
+        self.spool = Spool(place, shape, dtype, fingerprint)
 
     @property
     def rows_done(self) -> int:
@@ -78,27 +76,30 @@ class SpooledSink(ABC):
         self.spool.finish(rows, carry)
 
     def commit(self) -> None:
-        """Write the file and remove what stands beside it.
+        """Make the output and remove what stands beside it.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: it cannot be written.
         """
         with self.committing():
             pass
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Write the file under another name; when the block ends without an error it gets its own.
+        """Make the output ready; when the block ends without an error it appears.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: it cannot be written.
         """
         if self.rows_done != self.spool.shape[1]:
-            raise ValueError(f"{self.path}: {self.rows_done} of {self.spool.shape[1]} rows were written")
-        with written_beside(self.path) as part:
-            self.encode(part)
+            raise ValueError(f"{self.spool.path}: {self.rows_done} of {self.spool.shape[1]} rows were written")
+        with self.made():
             yield
         self.spool.delete()
+
+    @abstractmethod
+    def made(self) -> AbstractContextManager[None]:
+        """Make the output out of `self.spool` under another name; at the end it gets its own."""
 
     @abstractmethod
     def converted(
@@ -106,15 +107,11 @@ class SpooledSink(ABC):
     ) -> np.ndarray | None:
         """Return the samples of a window, (C, *extent) of the dtype; None leaves them zero."""
 
-    @abstractmethod
-    def encode(self, part: Path) -> None:
-        """Write the file, out of `self.spool`, under this temporary name."""
-
     def abort(self) -> None:
         """Remove what stands beside the output."""
         self.spool.delete()
 
-    def __enter__(self) -> SpooledSink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -123,3 +120,42 @@ class SpooledSink(ABC):
             self.abort()
         else:
             self.spool.close()
+
+
+class SpooledSink(SpooledSamples):
+    """An output file that is written window by window and appears whole at `commit`.
+
+    A format says in `converted` how values become its samples, and in `encode` how the file is made of them.
+
+    Args:
+        path: the file.
+        shape: as for `SpooledSamples`; so are the others.
+        dtype: see `SpooledSamples`.
+        geometry: see `SpooledSamples`.
+        fingerprint: see `SpooledSamples`.
+
+    Raises:
+        UserError: see `SpooledSamples`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        geometry: Geometry | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        self.path = Path(path)
+        super().__init__(self.path, shape, dtype, geometry, fingerprint)
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Write the file under another name; at the end it gets its own."""
+        with written_beside(self.path) as part:
+            self.encode(part)
+            yield
+
+    @abstractmethod
+    def encode(self, part: Path) -> None:
+        """Write the file, out of `self.spool`, under this temporary name."""
