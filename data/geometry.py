@@ -44,14 +44,25 @@ class VolumeGeometry:
         width, height, depth = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(depth), float(height), float(width)
 
+    @property
+    def orientation(self) -> str:
+        """Where the indices of (D, H, W) grow to, a letter for each, such as "SPL"; of oblique axes the closest."""
+        from nibabel.orientations import aff2axcodes
+
+        return "".join(reversed(aff2axcodes(self.affine)))
+
     def scaled(self, scale: int) -> VolumeGeometry:
         """Return the geometry with `scale` voxels in place of one along every axis, over the same extent."""
-        if scale == 1:
+        depth, height, width = self.shape
+        return self.resized((depth if self.planar else scale * depth, scale * height, scale * width))
+
+    def resized(self, shape: tuple[int, int, int]) -> VolumeGeometry:
+        """Return the geometry with other numbers of voxels along the axes, over the same extent."""
+        if shape == self.shape:
             return self
-        scales = np.array([1 if self.planar else scale, scale, scale])
-        step = np.diag([*(1 / scales[::-1]), 1])
-        step[:3, 3] = (1 / scales[::-1] - 1) / 2  # the first centre moves towards the corner
-        shape = tuple(int(size) for size in scales * self.shape)
+        steps = np.divide(self.shape, shape)[::-1]
+        step = np.diag([*steps, 1])
+        step[:3, 3] = (steps - 1) / 2  # the first centre moves towards the corner, or away from it
         return replace(self, shape=shape, affine=self.affine @ step)
 
     def difference(self, other: object, tolerance_mm: float = TOLERANCE_MM) -> str | None:

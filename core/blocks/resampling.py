@@ -39,12 +39,23 @@ def bicubic_resize(image: Tensor, scale: float | Fraction, antialias: bool = Tru
 
 
 def _resize_axis(image: Tensor, axis: int, ratio: Fraction, antialias: bool) -> Tensor:
-    """Resize one axis: every output line is the weighted sum of a few input lines."""
+    """Resize one axis."""
+    return weighted_lines(image, axis, *cubic_taps(image.shape[axis], ratio, antialias))
+
+
+def weighted_lines(image: Tensor, axis: int, index: Tensor, weights: Tensor) -> Tensor:
+    """Make every output line along an axis the weighted sum of a few input lines.
+
+    Args:
+        image: of any shape, float32 or float64.
+        axis: along which lines are numbered.
+        index: which input lines make each output line, int64 (lines, taps).
+        weights: of these, (lines, taps).
+    """
     lines = image.movedim(axis, 0)
-    source, weights = cubic_taps(lines.shape[0], ratio, antialias)
     # embedding_bag gathers, weights and sums in one pass, without a copy of the image per tap.
     summed = F.embedding_bag(
-        source.to(image.device),
+        index.to(image.device),
         lines.reshape(lines.shape[0], -1),
         per_sample_weights=weights.to(image),
         mode="sum",

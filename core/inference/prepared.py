@@ -24,18 +24,22 @@ def prepared(program: Callable[[Tensor], Tensor], card: Card) -> Callable[[Tenso
 
     def run(x: Tensor) -> Tensor:
         extent = x.shape[-card.dimensions :]
-        if card.mean:
-            across = (-1, *(1,) * card.dimensions)
-            mean, std = (
-                torch.tensor(each, device=x.device, dtype=x.dtype).view(across) for each in (card.mean, card.std)
-            )
-            x = (x - mean) / std
+        x = normalised(x, card)
         if not card.frame:
             return program(x)
         outputs = program(_resized(x, card.frame))
         return _resized(outputs.float(), tuple(card.scale * size for size in extent))
 
     return run
+
+
+def normalised(x: Tensor, card: Card) -> Tensor:
+    """Return values in the card's units, (N, C, *extent), less each channel's mean and divided by its deviation."""
+    if not card.mean:
+        return x
+    across = (-1, *(1,) * card.dimensions)
+    mean, std = (torch.tensor(each, device=x.device, dtype=x.dtype).view(across) for each in (card.mean, card.std))
+    return (x - mean) / std
 
 
 def _resized(x: Tensor, extent: tuple[int, ...]) -> Tensor:
