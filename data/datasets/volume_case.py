@@ -61,9 +61,8 @@ def grouped(
     Raises:
         UserError: a name tells no patient.
     """
-    return [
-        VolumeCase(name, images, label, found_group(images[0], expression) or name) for name, images, label in found
-    ]
+    groups = [found_group(images[0], expression) for _, images, _ in found]
+    return [VolumeCase(*each, group or each[0]) for each, group in zip(found, groups, strict=True)]
 
 
 def part_of(cases: list[VolumeCase], part: Part | None, shares: Shares, seed: int, where: object) -> list[VolumeCase]:

@@ -48,6 +48,8 @@ class NiftiSource:
         dtype: of the stored samples.
         geometry: where the voxels lie.
         header: the file's, mended where it was wrong.
+        has_spacing: the header says how far voxels are apart; else it was mended to 1.
+        not_finite: how many samples were read as 0 so far, as they are no finite numbers.
 
     Raises:
         UserError: the file is missing, damaged, cut short, or not of a supported kind; or no room is left to unpack it.
@@ -56,7 +58,10 @@ class NiftiSource:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         head, body = _pair(self.path)
-        self.header = headers.parse(first_bytes(head, headers.LONGEST_HEADER), head)
+        block = first_bytes(head, headers.LONGEST_HEADER)
+        self.header = headers.parse(block, head)
+        self.has_spacing = headers.has_spacing(block, head)
+        self.not_finite = 0
         sizes = headers.dimensions(self.header, head)
         self.spatial = min(len(sizes), 3)
         self.shape = (*([1] if len(sizes) < 4 else []), *sizes[::-1])
@@ -118,6 +123,7 @@ class NiftiSource:
         finite = np.isfinite(values)
         if not finite.all():
             values[~finite] = 0
+            self.not_finite += finite.size - int(np.count_nonzero(finite))
         return values
 
 

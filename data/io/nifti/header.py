@@ -50,6 +50,14 @@ def parse(block: bytes, path: Path) -> Nifti1Header:
     return header
 
 
+def has_spacing(block: bytes, path: Path) -> bool:
+    """Tell whether the header in the first bytes of a file says how far voxels are apart, before it is mended."""
+    kind = _kind(block, path)
+    header = kind(block[: kind.sizeof_hdr], check=False)
+    axes = min(max(int(header["dim"][0]), 1), 3)
+    return bool(header["sform_code"]) or bool((np.abs(header["pixdim"][1 : axes + 1]) > 0).all())
+
+
 def damaged(path: Path, reason: str) -> UserError:
     """Return the error for an impossible header."""
     return UserError(f"{path}: the header is damaged ({reason}); get the file again, or mend its header.")

@@ -136,7 +136,9 @@ def test_what_is_no_number_is_read_as_zero(tmp_path):
     expected = array.T.astype(np.float32, copy=True)
     expected[:4, 0, 0] = 0
     with NiftiSource(write(tmp_path / "x.nii", array)) as source:
+        assert source.not_finite == 0
         assert np.array_equal(whole(source)[0], expected)
+        assert source.not_finite == 4
 
 
 def test_a_gzipped_file_named_as_none_and_the_reverse_are_read(tmp_path):
@@ -318,6 +320,7 @@ def test_negative_and_zero_spacing_is_mended_and_told(tmp_path, codes, caplog):
     path = write(tmp_path / "x.nii", samples(), made)
     with NiftiSource(path) as source:
         assert source.geometry.spacing_mm == (1, 1, 1)
+        assert source.has_spacing == bool(codes[1])
     assert any("x.nii: the header is wrong: pixdim" in line for line in caplog.messages)
 
 
