@@ -38,6 +38,7 @@ def sheet(
     place: Sequence[int],
     orientation: str,
     spacing: Sequence[float],
+    side: int = SIDE,
 ) -> np.ndarray:
     """Return the three planes side by side with the outlines of labels, uint8 (rows, columns, 3).
 
@@ -48,8 +49,9 @@ def sheet(
         place: the slice that is shown of each axis.
         orientation: where the indices of each axis grow to, such as "SPL".
         spacing: millimetres between voxels along each axis.
+        side: pixels of the longest axis.
     """
-    greys, maps = (planes(each, place, orientation, spacing) for each in (image, labels))
+    greys, maps = (planes(each, place, orientation, spacing, side) for each in (image, labels))
     low, high = np.percentile(np.concatenate([each.ravel() for each in greys]), [1, 99])
     pictures = []
     for grey, each in zip(greys, maps, strict=True):
