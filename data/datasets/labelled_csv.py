@@ -1,9 +1,9 @@
 """Images listed in a CSV file with their classes."""
 
-import csv
 from pathlib import Path
 
 from ...core.errors import UserError
+from .label_table import LabelTable
 from .labelled import LabelledImage
 
 
@@ -40,8 +40,8 @@ class LabelledCsv:
     ) -> None:
         self.csv = Path(csv)
         self.folder = Path(folder) if folder else self.csv.parent
-        self.part = part
-        self.columns = {"path": path_column, "label": label_column, "patient": patient_column, "split": split_column}
+        columns = {"name": path_column, "label": label_column, "patient": patient_column, "split": split_column}
+        self.table = LabelTable(self.csv, columns, part)
         self.classes = tuple(classes or ())
         self.licence = licence
 
@@ -52,50 +52,12 @@ class LabelledCsv:
             UserError: the CSV file or one of its images is missing, a column or a value is, or an image is listed
                 twice.
         """
-        columns, rows = self._rows()
-        self._check_columns(columns)
-        images: dict[str, LabelledImage] = {}
-        missing = []
-        for line, row in enumerate(rows, start=2):
-            if self.part is not None and row[self.columns["split"]] != self.part:
-                continue
-            image = self._image(row, line)
-            if image.name in images:
-                raise UserError(f"{self.csv} line {line}: {image.name} is listed a second time; remove one line.")
-            images[image.name] = image
-            if not image.path.is_file():
-                missing.append(f"line {line}: {image.path}")
+        rows = self.table.rows()
+        missing = [row for row in rows if not (self.folder / row.name).is_file()]
         if missing:
             raise UserError(
-                f"{self.csv} {missing[0]}: there is no such file; {len(missing)} of {len(images)} are missing. "
+                f"{self.csv} line {missing[0].line}: {self.folder / missing[0].name}: there is no such file; "
+                f"{len(missing)} of {len(rows)} are missing. "
                 "Correct the paths, or give the folder that they are relative to."
             )
-        if not images:
-            where = f" with {self.columns['split']} {self.part!r}" if self.part is not None else ""
-            raise UserError(f"{self.csv} lists no images{where}.")
-        return list(images.values())
-
-    def _rows(self) -> tuple[list[str], list[dict[str, str]]]:
-        if not self.csv.is_file():
-            raise UserError(f"{self.csv}: there is no such file. Give a CSV file with the columns path and label.")
-        try:
-            with self.csv.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                return list(reader.fieldnames or []), list(reader)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{self.csv}: is no CSV file in UTF-8 ({error}).") from None
-
-    def _check_columns(self, columns: list[str]) -> None:
-        needed = ["path", "label", *(["split"] if self.part is not None else [])]
-        if absent := [self.columns[each] for each in needed if self.columns[each] not in columns]:
-            raise UserError(
-                f"{self.csv}: has no column {' or '.join(absent)}, but {', '.join(columns) or 'none'}. "
-                "Name its columns by path_column, label_column and so on."
-            )
-
-    def _image(self, row: dict[str, str], line: int) -> LabelledImage:
-        path, label, patient = ((row.get(self.columns[each]) or "").strip() for each in ("path", "label", "patient"))
-        for name, value in (("path", path), ("label", label)):
-            if not value:
-                raise UserError(f"{self.csv} line {line}: the {name} is missing.")
-        return LabelledImage(path, label, self.folder / path, patient)
+        return [LabelledImage(row.name, row.label, self.folder / row.name, row.patient) for row in rows]
