@@ -59,8 +59,8 @@ class Synapse:
         paths = [path for case in cases for path in (*case.images, case.label)]
         if missing := [path for path in paths if not path.is_file()]:
             raise UserError(
-                f"{missing[0]}: there is no such file; {len(missing)} of {len(paths)} files of the {self.part} part are "
-                "missing. Get them from synapse.org (syn3193805) and name them so."
+                f"{missing[0]}: there is no such file; {len(missing)} of {len(paths)} files of the {self.part} part "
+                "are missing. Get them from synapse.org (syn3193805) and name them so."
             )
         return cases
 

@@ -1,0 +1,133 @@
+"""Looking at one labelled volume before training: whether it can be used, and what the plan needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UserError
+from ..core.inference.streams import Window
+from .datasets.mask_values import whole_numbers
+from .datasets.volume_case import VolumeCase
+from .volume_channels import check_grid, open_labels, open_volume
+
+SAMPLES = 10_000  # voxels of objects whose values are looked at
+SLAB = 4 << 20  # voxels that are read at once
+HIGHEST = 255
+"""Of the label values; training keeps them in bytes."""
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What is known of one case.
+
+    Attributes:
+        shape: (D, H, W) as stored, voxels.
+        spacing: between them, millimetres.
+        orientation: where the indices of D, H and W grow to, such as "SPL".
+        counts: voxels of each class, the background first.
+        samples: values of some voxels of objects, evenly chosen, float32 (C, n), in the units of the file.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    orientation: str
+    counts: tuple[int, ...]
+    samples: np.ndarray
+
+
+def check_volume(
+    case: VolumeCase, channels: int, classes: int, relabel: Mapping[int, int] | None = None
+) -> VolumeFacts:
+    """Read a case from end to end.
+
+    Args:
+        case: the volume and its labels.
+        channels: that it must have.
+        classes: number of classes, the background included.
+        relabel: what some label values become.
+
+    Raises:
+        UserError: a file is missing, damaged or no volume; the image does not say how far voxels are apart, has other
+            channels, values that are no numbers, or a channel of one value; the labels lie on another grid, are no
+            whole numbers, or have values beyond the classes.
+    """
+    with ExitStack() as opened:
+        image = opened.enter_context(open_volume(case.images))
+        _check_channels(case, image.shape[0], channels)
+        if not getattr(image, "has_spacing", True):
+            raise UserError(f"{case.images[0]}: the header says that voxels are 0 mm apart; correct its spacing.")
+        labels = opened.enter_context(open_labels(case.label, relabel))
+        if labels.shape[0] != 1:
+            raise UserError(f"{case.label}: holds {labels.shape[0]} volumes (4D); labels are one. Give that alone.")
+        check_grid(case.label, labels.geometry, case.images[0], image.geometry)
+        counts = sum(np.bincount(each.ravel(), minlength=classes) for _, each in _numbers(case, labels, classes))
+        samples = _looked_at(case, image, labels, classes, int(counts[1:].sum()))
+        geometry = image.geometry
+        return VolumeFacts(geometry.shape, geometry.spacing_mm, geometry.orientation, tuple(map(int, counts)), samples)
+
+
+def _check_channels(case: VolumeCase, found: int, wanted: int) -> None:
+    if found == wanted:
+        return
+    if len(case.images) == 1 and wanted == 1:
+        raise UserError(
+            f"{case.images[0]}: holds {found} volumes (4D), the network takes one; choose one of them, or give a network "
+            f"of {found} channels."
+        )
+    raise UserError(
+        f"{case.images[0]}: the case {case.name} has {found} channels, the network takes {wanted}; correct the data or "
+        "model.net.in_channels."
+    )
+
+
+def _slabs(shape: tuple[int, ...]) -> Iterator[Window]:
+    """Yield windows that cover a volume (D, H, W), some slices each."""
+    depth, height, width = shape
+    step = max(1, SLAB // (height * width))
+    for start in range(0, depth, step):
+        yield slice(start, min(start + step, depth)), slice(0, height), slice(0, width)
+
+
+def _numbers(case: VolumeCase, labels: Any, classes: int) -> Iterator[tuple[Window, np.ndarray]]:
+    """Yield the class numbers of each slab."""
+    for window in _slabs(labels.shape[1:]):
+        numbers = whole_numbers(labels.read(window)[0], case.label)
+        if numbers.max() >= classes:
+            raise UserError(
+                f"{case.label}: holds the label {numbers.max()}; the network's classes are 0..{classes - 1}. Give "
+                f"data.relabel what it becomes, such as {{{numbers.max()}: {classes - 1}}}, or a network of more classes."
+            )
+        yield window, numbers
+
+
+def _looked_at(case: VolumeCase, image: Any, labels: Any, classes: int, total: int) -> np.ndarray:
+    """Read all values of the image; return those of every n-th voxel of an object, float32 (C, n)."""
+    step = max(1, -(-total // SAMPLES))
+    seen, chosen, lows, highs = 0, [], [], []
+    for window, numbers in _numbers(case, labels, classes):
+        values = image.read(window).reshape(image.shape[0], -1)
+        lows.append(values.min(axis=1))
+        highs.append(values.max(axis=1))
+        places = np.flatnonzero(numbers)
+        chosen.append(values[:, places[-seen % step :: step]])
+        seen += len(places)
+    _check_values(case, getattr(image, "not_finite", 0), np.min(lows, axis=0), np.max(highs, axis=0))
+    return np.concatenate(chosen, axis=1)
+
+
+def _check_values(case: VolumeCase, not_finite: int, lows: np.ndarray, highs: np.ndarray) -> None:
+    if not_finite:
+        raise UserError(
+            f"{case.images[0]}: {not_finite} voxels are no finite numbers (NaN or infinite); replace them, by 0 where "
+            "nothing was measured."
+        )
+    for number, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        if low == high:
+            path: Path = case.images[number if len(case.images) > 1 else 0]
+            raise UserError(f"{path}: all voxels have the value {low:g}; get the file again, or leave the case out.")
