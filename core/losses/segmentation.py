@@ -23,6 +23,7 @@ class SegmentationLoss(nn.Module):
         include_background: let class 0 count in the Dice loss.
         ignore_empty: leave a class that a batch's target lacks out of the Dice loss.
         ignore_index: target of samples that count nowhere.
+        pooled: take the Dice loss of the whole batch ("batch Dice"), not the mean over its images.
 
     Raises:
         ValueError: class weights that are negative or all zero.
@@ -37,6 +38,7 @@ class SegmentationLoss(nn.Module):
         include_background: bool = True,
         ignore_empty: bool = True,
         ignore_index: int = IGNORED,
+        pooled: bool = True,
     ) -> None:
         super().__init__()
         self.cross_entropy = cross_entropy
@@ -44,6 +46,7 @@ class SegmentationLoss(nn.Module):
         self.include_background = include_background
         self.ignore_empty = ignore_empty
         self.ignore_index = ignore_index
+        self.pooled = pooled
         self.register_buffer("class_weights", _class_weights(class_weights), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -60,6 +63,7 @@ class SegmentationLoss(nn.Module):
                 include_background=self.include_background,
                 ignore_empty=self.ignore_empty,
                 ignore_index=self.ignore_index,
+                pooled=self.pooled,
             )
         return loss
 
@@ -95,8 +99,9 @@ def soft_dice_loss(
     ignore_empty: bool = True,
     ignore_index: int = IGNORED,
     smooth: float = 1e-5,
+    pooled: bool = True,
 ) -> Tensor:
-    """Return 1 - Dice of the softmax probabilities, averaged over classes; counts are summed over the whole batch.
+    """Return 1 - Dice of the softmax probabilities, averaged over classes, and over images if they are not pooled.
 
     Dice = (2 Σ p g + s) / (Σ p + Σ g + s), after Milletari et al. 2016 (V-Net, sec. 3, with plain sums below). The
     small s keeps a class that is neither predicted nor there at a loss of 0; the metric of the same name has none.
@@ -109,6 +114,7 @@ def soft_dice_loss(
         ignore_empty: leave out a class that the target lacks. Otherwise it costs up to 1, with hardly any gradient.
         ignore_index: target of samples that do not count.
         smooth: s above, in samples.
+        pooled: sum the counts over the whole batch; otherwise every image has its own Dice, and its own empty classes.
 
     Returns:
         A scalar in 0..1; 0, without gradient to speak of, where no class counts.
@@ -117,12 +123,12 @@ def soft_dice_loss(
     labels = target.where(counted.squeeze(1), 0)
     truth = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).to(logits.dtype) * counted
     probability = logits.softmax(1) * counted
-    samples = [axis for axis in range(logits.ndim) if axis != 1]
+    samples = [axis for axis in range(logits.ndim) if axis > 1 or (axis == 0 and pooled)]
     common, predicted, there = (each.sum(samples) for each in (probability * truth, probability, truth))
     dice = (2 * common + smooth) / (predicted + there + smooth)
-    weights = torch.ones_like(dice) if class_weights is None else class_weights.to(dice.dtype)
+    weights = torch.ones_like(dice) if class_weights is None else class_weights.to(dice.dtype).expand_as(dice)
     if not include_background:
-        weights = weights * (torch.arange(len(weights), device=weights.device) > 0)
+        weights = weights * (torch.arange(logits.shape[1], device=weights.device) > 0)
     if ignore_empty:
         weights = weights * (there > 0)
     return ((1 - dice) * weights).sum() / weights.sum().clamp_min(torch.finfo(dice.dtype).tiny)

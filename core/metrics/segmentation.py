@@ -129,8 +129,23 @@ def synapse3d(counts: Counts, distances: SurfaceDistances | None, diagonal: floa
 
 
 def lits_mpunet(counts: Counts, distances: SurfaceDistances | None, diagonal: float, tolerance: float) -> Scores:
-    """As MPU-Net's evaluation: a small number in the denominator, so that empty in both scores 0."""
-    return {"dice": 2 * counts.tp / (counts.predicted + counts.true + 1e-7)}
+    """As MPU-Net's evaluation: a small number in every denominator, so that empty in both scores 0.
+
+    It prints the recall as precision and the negative predictive value as specificity; here each has its own name.
+    """
+    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
+    ratios = {
+        "dice": (2 * tp, counts.predicted + counts.true),
+        "iou": (tp, tp + fp + fn),
+        "accuracy": (tp + tn, tp + fp + fn + tn),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+        "npv": (tn, tn + fn),
+    }
+    square = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    scores = {name: part / (whole + 1e-7) for name, (part, whole) in ratios.items()}
+    return scores | {"mcc": (tp * tn - fp * fn) / math.sqrt(square + 1e-7)}
 
 
 def lits_challenge(counts: Counts, distances: SurfaceDistances | None, diagonal: float, tolerance: float) -> Scores:

@@ -49,6 +49,24 @@ def test_class_that_the_target_lacks_is_left_out_or_counted():
     assert float(found) == pytest.approx((half + 1) / 3, abs=1e-4)
 
 
+@pytest.mark.parametrize("ignore_empty", [True, False])
+def test_dice_of_each_image_is_averaged_where_they_are_not_pooled(ignore_empty):
+    logits, target = a_batch()
+    target[0][target[0] == 2] = 1  # one image lacks a class
+    options = {"ignore_empty": ignore_empty, "include_background": False, "class_weights": torch.tensor([1.0, 1, 2, 3])}
+    each = [soft_dice_loss(logits[i : i + 1], target[i : i + 1], **options) for i in range(2)]
+    shares = torch.tensor([4 / 10, 6 / 10] if ignore_empty else [0.5, 0.5], dtype=torch.float64)
+    found = soft_dice_loss(logits, target, **options, pooled=False)
+    torch.testing.assert_close(found, (torch.stack(each) * shares).sum())
+    assert not torch.isclose(found, soft_dice_loss(logits, target, **options))
+
+
+def test_loss_passes_pooling_on():
+    logits, target = a_batch()
+    found = SegmentationLoss(cross_entropy=0.0, pooled=False)(logits, target)
+    assert torch.equal(found, soft_dice_loss(logits, target, pooled=False))
+
+
 def test_target_without_any_class_that_counts_costs_nothing():
     logits, target = a_batch()
     for empty in (torch.zeros_like(target), torch.full_like(target, IGNORED)):

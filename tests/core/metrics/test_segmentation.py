@@ -8,6 +8,8 @@ from foveal.core.metrics.segmentation import PROTOCOLS, case_scores, class_score
 
 NAN, INF = math.nan, math.inf
 DIAGONAL = math.hypot(4, 6 * 2)
+LITS = dict.fromkeys(("dice", "iou", "accuracy", "precision", "recall", "specificity", "npv", "mcc"), 0)
+EMPTY = 21 / 24  # of the samples of `pair`
 
 
 def pair():
@@ -28,7 +30,12 @@ def pair():
         ("synapse2d", {"dice": 0, "hd95": 0}, {"dice": 1, "hd95": 0}, {"dice": 0, "hd95": 0}),
         ("synapse3d", {"dice": 1, "hd95": 0}, {"dice": 0, "hd95": 0}, {"dice": 0, "hd95": 0}),
         ("acdc", {"dice": 1, "hd95": 0}, {"dice": 0, "hd95": 0}, {"dice": 0, "hd95": 0}),
-        ("lits_mpunet", {"dice": 0}, {"dice": 0}, {"dice": 0}),
+        (
+            "lits_mpunet",
+            LITS | {"accuracy": 1, "specificity": 1, "npv": 1},
+            LITS | {"accuracy": EMPTY, "specificity": EMPTY, "npv": 1},
+            LITS | {"accuracy": EMPTY, "specificity": 1, "npv": EMPTY},
+        ),
         (
             "lits_challenge",
             {"dice": 1, "assd": NAN, "hd": NAN, "rmsd": NAN},
@@ -53,6 +60,12 @@ def test_empty_masks(protocol, both_empty, invented, missed):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_protocol_has_the_same_dice_where_both_masks_have_samples(protocol):
     assert segmentation_scores(*pair(), protocol)["dice"] == pytest.approx(0.8)
+
+
+def test_lits_names_what_its_authors_exchange():
+    found = segmentation_scores(*pair(), "lits_mpunet")  # 2 samples in both, 1 invented, 21 in neither
+    expected = {"precision": 2 / 3, "recall": 1, "specificity": 21 / 22, "npv": 1, "iou": 2 / 3, "accuracy": 23 / 24}
+    assert found == pytest.approx(expected | {"dice": 0.8, "mcc": 42 / math.sqrt(3 * 2 * 22 * 21)})
 
 
 @pytest.mark.parametrize(("protocol", "expected"), [("strict", 1.6), ("synapse2d", 0.8), ("acdc", 0.8)])

@@ -7,9 +7,10 @@ import torch
 from differentiate import run
 from group_block import group_block
 from parity import Case
-from torch import nn
+from torch import Tensor, nn
 
 from foveal.core.attention.channel_affinity import ChannelAffinityAttention
+from foveal.core.attention.gate import AttentionGate
 from foveal.core.attention.position import PositionAttention
 from foveal.core.weights.adapters import fill, rename
 
@@ -24,7 +25,16 @@ def outputs(case: Case) -> dict[str, np.ndarray]:
     build = next((build for prefix, build in BLOCKS.items() if variant.startswith(prefix)), None)
     if build is None:
         raise LookupError(f"no block computes the variant {variant!r}")
-    return run(build(case), case.inputs)
+    block = build(case)
+    return run(block, case.inputs) | maps(block, case)
+
+
+def maps(block: Callable[..., Tensor], case: Case) -> dict[str, np.ndarray]:
+    """Return the attention map of a block that shows one."""
+    if not isinstance(block, AttentionGate):
+        return {}
+    with torch.inference_mode():
+        return {"attention": block.weights(*map(torch.from_numpy, case.inputs)).numpy()}
 
 
 def filled(block: nn.Module, case: Case, rules: Sequence[tuple[str, str]] = ()) -> nn.Module:
@@ -46,9 +56,38 @@ def danet_channel(case: Case) -> nn.Module:
     return filled(ChannelAffinityAttention(), case)
 
 
-BLOCKS: dict[str, Callable[[Case], nn.Module]] = {
+def attention_gate(case: Case) -> nn.Module:
+    """The gate of Attention U-Net."""
+    config = case.meta["config"]
+    block = AttentionGate(
+        config["in_channels"],
+        config["gating_channels"],
+        case.shapes["phi.weight"][0],
+        stride=case.shapes["theta.weight"][2:],
+        norm=False,
+        projected=True,
+        spread=config.get("mode") == "concatenation_residual",
+        spatial_dims=case.inputs[0].ndim - 2,
+    )
+    rules = [(r"^theta\.", "of_map.0."), (r"^phi\.", "of_gate.0."), (r"^psi\.", "score.0."), (r"^W\.", "project.")]
+    return filled(block, case, rules)
+
+
+def monai_gate(case: Case) -> Callable[..., Tensor]:
+    """MONAI's attention block, which takes the gating signal first."""
+    config = case.meta["config"]
+    block = AttentionGate(config["f_l"], config["f_g"], config["f_int"], spatial_dims=config["spatial_dims"])
+    names = {"W_x": "of_map", "W_g": "of_gate", "psi": "score"}
+    rules = [(rf"^{theirs}\.(\d)\.(?:conv\.)?", rf"{ours}.\1.") for theirs, ours in names.items()]
+    filled(block, case, rules)
+    return lambda gate, x: block(x, gate)
+
+
+BLOCKS: dict[str, Callable[[Case], Callable[..., Tensor]]] = {
     "danet_pam": danet_position,
     "danet_cam": danet_channel,
     "dformer": group_block,
+    "attention_gate": attention_gate,
+    "attention_block_monai": monai_gate,
 }
 """How to build the block of a variant, by what the variant's name begins with."""

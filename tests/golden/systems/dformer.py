@@ -50,12 +50,9 @@ def losses(case: Case) -> dict[str, np.ndarray]:
     labels = [torch.from_numpy(array)[:, 0].long() for array in case.inputs[1::2]]
 
     def loss(level: int, pooled: bool) -> Tensor:
-        pairs = [(logits[level], labels[level])]
-        if not pooled:
-            pairs = list(zip(logits[level].split(1), labels[level].split(1), strict=True))
         options = {"include_background": config["do_bg"], "ignore_empty": False, "smooth": config["smooth"]}
-        dice = torch.stack([soft_dice_loss(*pair, **options) - 1 for pair in pairs]).mean()
-        return cross_entropy(logits[level], labels[level]) + dice
+        dice = soft_dice_loss(logits[level], labels[level], **options, pooled=pooled)
+        return cross_entropy(logits[level], labels[level]) + dice - 1  # theirs is minus the Dice
 
     each, whole = loss(0, pooled=False), loss(0, pooled=True)
     deep = sum(weight * loss(i, pooled=True) for i, weight in enumerate(config["level_weights"]))

@@ -1,0 +1,72 @@
+"""Attention gates: a map is weighted, position by position, by what a gating signal says of it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..blocks.norm import BatchNorm2d, BatchNorm3d
+
+# B batch, C channels
+
+
+class AttentionGate(nn.Module):
+    """Additive attention gate: x times a(relu(f(x) + g(gate))), one weight for each position.
+
+    Oktay et al. 2018, "Attention U-Net: Learning Where to Look for the Pancreas", arXiv 1804.03999, sec. 2.2. The
+    defaults are the common form at one size, with batch norm after each of the three pointwise convolutions (also
+    MPU-Net's and MONAI's); the authors' own has `stride=2, norm=False, projected=True`.
+
+    Args:
+        dim: channels of the map.
+        gate_dim: channels of the gating signal.
+        hidden: channels in which both are added.
+        stride: positions of the map along an axis that share a weight, one number or one for each axis; its convolution
+            gathers them. A map that is no multiple is cut at its end, and the weights stretched over it again.
+        norm: put batch norm after the convolutions; without it the sum of the two has one bias, not two.
+        projected: end with a pointwise convolution and batch norm.
+        spread: let the weights add up to 1 over all positions (softmax) instead of lying in 0..1 each (sigmoid); the
+            authors' "concatenation_residual".
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: x (B, dim, H, W) and gate (B, gate_dim, h, w) of any size, to which it is resized linearly (half-pixel
+        centres), or both with depth -> (B, dim, H, W).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        gate_dim: int,
+        hidden: int,
+        stride: int | tuple[int, ...] = 1,
+        norm: bool = True,
+        projected: bool = False,
+        spread: bool = False,
+        spatial_dims: int = 3,
+    ) -> None:
+        super().__init__()
+        convolution, batch_norm = (nn.Conv2d, BatchNorm2d) if spatial_dims == 2 else (nn.Conv3d, BatchNorm3d)
+
+        def unit(layer: nn.Module) -> nn.Module:
+            return nn.Sequential(layer, batch_norm(layer.out_channels)) if norm else nn.Sequential(layer)
+
+        self.of_map = unit(convolution(dim, hidden, stride, stride, bias=norm))
+        self.of_gate = unit(convolution(gate_dim, hidden, 1))
+        self.score = unit(convolution(hidden, 1, 1))
+        self.project = nn.Sequential(convolution(dim, dim, 1), batch_norm(dim)) if projected else nn.Identity()
+        self.spread = spread
+        self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Return the weighted map."""
+        return self.project(x * self.weights(x, gate))
+
+    def weights(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Return the weight of each position of the map, (B, 1, H, W) or with depth."""
+        gathered = self.of_map(x)
+        score = self.score(F.relu(gathered + self._resized(self.of_gate(gate), gathered)))
+        weights = score.flatten(2).softmax(-1).view_as(score) if self.spread else torch.sigmoid(score)
+        return self._resized(weights, x)
+
+    def _resized(self, x: Tensor, like: Tensor) -> Tensor:
+        if x.shape[2:] == like.shape[2:]:
+            return x
+        return F.interpolate(x, size=like.shape[2:], mode=self.mode, align_corners=False)
