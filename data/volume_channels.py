@@ -18,13 +18,17 @@ APART = 0.1
 programs round them alike."""
 
 
-def open_volume(images: Sequence[Path]) -> Any:
-    """Open the image of a case: one file with all channels, or one for each.
+def open_volume(images: Sequence[Path], **options: Any) -> Any:
+    """Open the image of a case: one file or DICOM series with all channels, or one file for each.
+
+    Args:
+        images: these.
+        options: of the source of a single one.
 
     Raises:
         UserError: a file cannot be used, is no volume, or they do not have one grid.
     """
-    return _opened(images[0]) if len(images) == 1 else ChannelFiles(images)
+    return _opened(images[0], **options) if len(images) == 1 else ChannelFiles(images)
 
 
 def open_labels(path: Path, relabel: Mapping[int, int] | None = None) -> Any:
@@ -158,8 +162,8 @@ class Relabelled:
         self.close()
 
 
-def _opened(path: Path) -> Source:
-    source = open_source(path, kind_of(path, KINDS))
+def _opened(path: Path, **options: Any) -> Source:
+    source = open_source(path, kind_of(path, KINDS), **options)
     if source.spatial != 3 or min(source.shape[1:]) < 2:
         source.close()
         raise UserError(f"{path}: is a single slice, not a volume; leave it out, or use an app for images.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +60,7 @@ def check_volume(
     with ExitStack() as opened:
         image = opened.enter_context(open_volume(case.images))
         _check_channels(case, image.shape[0], channels)
-        if not getattr(image, "has_spacing", True):
-            raise UserError(f"{case.images[0]}: the header says that voxels are 0 mm apart; correct its spacing.")
+        check_spacing(case.images, image)
         labels = opened.enter_context(open_labels(case.label, relabel))
         if labels.shape[0] != 1:
             raise UserError(f"{case.label}: holds {labels.shape[0]} volumes (4D); labels are one. Give that alone.")
@@ -117,17 +116,38 @@ def _looked_at(case: VolumeCase, image: Any, labels: Any, classes: int, total: i
         places = np.flatnonzero(numbers)
         chosen.append(values[:, places[-seen % step :: step]])
         seen += len(places)
-    _check_values(case, getattr(image, "not_finite", 0), np.min(lows, axis=0), np.max(highs, axis=0))
+    check_values(case.images, getattr(image, "not_finite", 0), np.min(lows, axis=0), np.max(highs, axis=0))
     return np.concatenate(chosen, axis=1)
 
 
-def _check_values(case: VolumeCase, not_finite: int, lows: np.ndarray, highs: np.ndarray) -> None:
+def check_values(images: Sequence[Path], not_finite: int, lows: np.ndarray, highs: np.ndarray) -> None:
+    """Refuse a volume that holds nothing, or what is no number.
+
+    Args:
+        images: its file, or one for each channel.
+        not_finite: how many voxels are no finite numbers.
+        lows: the lowest value of each channel.
+        highs: the highest.
+
+    Raises:
+        UserError: a voxel is no finite number, or all of a channel have one value.
+    """
     if not_finite:
         raise UserError(
-            f"{case.images[0]}: {not_finite} voxels are no finite numbers (NaN or infinite); replace them, by 0 where "
+            f"{images[0]}: {not_finite} voxels are no finite numbers (NaN or infinite); replace them, by 0 where "
             "nothing was measured."
         )
     for number, (low, high) in enumerate(zip(lows, highs, strict=True)):
         if low == high:
-            path: Path = case.images[number if len(case.images) > 1 else 0]
+            path = images[number if len(images) > 1 else 0]
             raise UserError(f"{path}: all voxels have the value {low:g}; get the file again, or leave the case out.")
+
+
+def check_spacing(images: Sequence[Path], image: Any) -> None:
+    """Refuse a volume whose header does not say how far its voxels are apart.
+
+    Raises:
+        UserError: it says 0.
+    """
+    if not getattr(image, "has_spacing", True):
+        raise UserError(f"{images[0]}: the header says that voxels are 0 mm apart; correct its spacing.")
