@@ -22,7 +22,7 @@ class Artifact:
     Args:
         run: what the format's run time gives.
         card: what the program needs and promises.
-    Shape: (N, C, h, w) in the card's value range -> (N, C', s h, s w), float32.
+    Shape: (N, C, *extent), normalised as the card says -> (N, C', *scale * extent), float32; see `Card.kind`.
     """
 
     def __init__(self, run: Callable[[Tensor], Tensor], card: Card) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 LIMIT = 1e-4
 """Largest relative difference, ||program - network|| / ||network||, with which a program is kept."""
 
+BAGS = (300, 7)
+"""Instances in the bags with which a program for bags is checked."""
+
 SUFFIXES = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx", "safetensors": ".safetensors"}
 """Formats whose own tools want a certain suffix."""
 
@@ -26,7 +30,9 @@ def export(
     format: Literal["torchscript", "pt2", "aoti", "onnx", "safetensors"],
     device: str = "cpu",
 ) -> None:
-    """Write a network as one file that runs without this package, for inputs of any size.
+    """Write a network as one file that runs without this package, for inputs of any size that the network takes.
+
+    Networks whose card says `fixed_tile` are written for tiles of that size, except as torchscript.
 
     The file carries the weights card. It is opened again and run beside the network at two sizes, and kept only if
     both agree within 1e-4 (relative, float32).
@@ -69,32 +75,47 @@ def export(
     print(f"{output}: {format}, {size:.1f} MB, relative difference to the network {_told(differences)}")
 
 
-def compare(program: Program, net: nn.Module, card: Card) -> dict[tuple[int, int], float]:
-    """Return {(height, width): relative difference} of a program to its network, on seeded noise in the value range.
-
-    One size is a tile; the other is odd where the card allows it, and longer than one attention window along one axis
-    and shorter along the other for the usual windows.
-    """
+def compare(program: Program, net: nn.Module, card: Card) -> dict[str, float]:
+    """Return the relative difference of a program to its network at two sizes, on seeded noise in the value range."""
     import torch
+
+    from ..inference.prepared import normalised
 
     device = next(net.parameters()).device
     low, high = card.value_range
     generator = torch.Generator().manual_seed(0)
     differences = {}
-    for height, width in _sizes(card):
-        image = low + (high - low) * torch.rand(1, len(card.channels), height, width, generator=generator)
+    for size, shape in _shapes(card).items():
+        values = low + (high - low) * torch.rand(shape, generator=generator)
+        values = normalised(values, card).to(device)
         with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            expected = net(image.to(device)).double()
-            found = program(image.to(device)).double()
-        differences[height, width] = float((found - expected).norm() / expected.norm())
+            expected = net(values).double()
+            found = program(values).double()
+        differences[size] = float((found - expected).norm() / expected.norm())
     return differences
 
 
-def _sizes(card: Card) -> list[tuple[int, int]]:
-    tile, multiple = card.tile, card.size_multiple
-    odd = (2 * tile // 3 + 1, max(tile // 3 - 1, 1))
-    return [(tile, tile), tuple(-(-side // multiple) * multiple for side in odd)]
+def _shapes(card: Card) -> dict[str, tuple[int, ...]]:
+    """Return {what is told of it: shape} of two inputs.
+
+    Of images one is a tile; the other is odd where the card allows it, and longer than one attention window along one
+    axis and shorter along the next for the usual windows. Of tiles of a fixed size, one is alone and two are at once.
+    """
+    channels, tile = len(card.channels), card.per_axis("tile")
+    if card.kind == "bag":
+        return {f"{length} instances": (1, length, channels) for length in BAGS}
+    one = {_told_size(tile): (1, channels, *tile)}
+    if card.fixed_tile:
+        return one | {f"2 of {_told_size(tile)}": (2, channels, *tile)}
+    odd = [2 * side // 3 + 1 if (len(tile) - axis) % 2 == 0 else side // 3 - 1 for axis, side in enumerate(tile)]
+    multiples = card.per_axis("size_multiple")
+    other = [-(-max(side, card.smallest_size) // each) * each for side, each in zip(odd, multiples, strict=True)]
+    return one | {_told_size(other): (1, channels, *other)}
 
 
-def _told(differences: dict[tuple[int, int], float]) -> str:
-    return ", ".join(f"{value:.1e} at {height}x{width}" for (height, width), value in differences.items())
+def _told_size(sides: Sequence[int]) -> str:
+    return "x".join(map(str, sides))
+
+
+def _told(differences: dict[str, float]) -> str:
+    return ", ".join(f"{value:.1e} at {size}" for size, value in differences.items())

@@ -25,8 +25,10 @@ NAME = re.compile(r"[\w.+-]*")
 TRACE = re.compile(r"[\w.,;:<>@ -]*")
 """The module that a node comes from, `@2` where it is called a third time; only shown, never run."""
 
-TARGET = re.compile(r"torch\.ops\.aten\.(?!save|from_file|__)\w+\.\w+|torch\.sym_\w+|_operator\.[a-z]+|math\.[a-z]+")
-"""Operators on tensors and sizes, apart from the two that reach files."""
+TARGET = re.compile(
+    r"torch\.ops\.aten\.(?!save|from_file|__(?!(?:and|or|xor)__\.))\w+\.\w+|torch\.sym_\w+|_operator\.[a-z]+|math\.[a-z]+"
+)
+"""Operators on tensors and sizes, apart from the two that reach files; of names in underscores only those of logic."""
 
 SIZE_WORDS = re.compile(r"Symbol\('[su]\d+', (?:positive=True, )?integer=True\)|Integer\(-?\d+\)|[su]\d+|-?\d+")
 SIZE_FUNCTIONS = re.compile(

@@ -1,4 +1,4 @@
-"""torch.export: the network's graph with free batch, height and width, for PyTorch without this package."""
+"""torch.export: the network's graph with free batch and sizes, for PyTorch without this package."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from torch.fx.experimental import _config as symbolic_sizes
 from ..weights.card import Card
 from .archive import CARD
 from .guard import refuse_code
+
+AXES = ("depth", "height", "width")
+INSTANCES = 300  # of the example of a bag
 
 
 def save(net: nn.Module, card: Card, path: Path) -> None:
@@ -43,16 +46,13 @@ def load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
 
 
 def exported(net: nn.Module, card: Card) -> ExportedProgram:
-    """Return the graph of a network for any batch, and for any height and width that the card allows.
+    """Return the graph of a network for any batch and all sizes that the card allows, or for bags of any length.
 
     Sizes are kept oblivious of the example's and conditions on them deferred to the run, because without that a
     program refuses sizes 0 and 1, and with them images that one attention window holds.
     """
-    multiple = card.size_multiple
-    example = torch.zeros(2, len(card.channels), 3 * card.tile, 2 * card.tile, device=next(net.parameters()).device)
-    sizes: dict[int, Any] = {0: Dim("batch", min=1), 2: Dim("height", min=1), 3: Dim("width", min=1)}
-    if multiple > 1:
-        sizes |= {axis: multiple * Dim(f"{name}_units", min=1) for axis, name in ((2, "height"), (3, "width"))}
+    shape, sizes = _bag(card) if card.kind == "bag" else _images(card)
+    example = torch.zeros(shape, device=next(net.parameters()).device)
     with symbolic_sizes.patch(backed_size_oblivious=True):
         program = torch.export.export(
             net, (example,), dynamic_shapes=(sizes,), prefer_deferred_runtime_asserts_over_guards=True
@@ -60,3 +60,26 @@ def exported(net: nn.Module, card: Card) -> ExportedProgram:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     return program
+
+
+def _bag(card: Card) -> tuple[list[int], dict[int, Any]]:
+    """Return the shape of an example, and the free axes."""
+    return [1, INSTANCES, len(card.channels)], {1: Dim("instances", min=1)}
+
+
+def _images(card: Card) -> tuple[list[int], dict[int, Any]]:
+    """Return the shape of an example, larger than a tile and different along each axis, and the free axes."""
+    shape, sizes = [2, len(card.channels)], {0: Dim("batch", min=1)}
+    if card.fixed_tile:
+        return [*shape, *card.per_axis("tile")], sizes
+    named = zip(AXES[-card.dimensions :], card.per_axis("tile"), card.per_axis("size_multiple"), strict=True)
+    for axis, (name, tile, multiple) in enumerate(named, start=2):
+        shape.append((card.dimensions + 3 - axis) * tile)
+        sizes[axis] = _size(name, multiple, card.smallest_size)
+    return shape, sizes
+
+
+def _size(name: str, multiple: int, smallest: int) -> Any:
+    if multiple == 1:
+        return Dim(name, min=smallest)
+    return multiple * Dim(f"{name}_units", min=-(-smallest // multiple))

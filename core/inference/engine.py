@@ -70,12 +70,14 @@ class Engine:
         batch: int = 1,
     ) -> None:
         if card.kind != "dense":
-            raise UserError(f"{card.name} gives one answer for a whole image; run `foveal {card.app} infer`.")
+            whole = "bag" if card.kind == "bag" else "image"
+            raise UserError(f"{card.name} gives one answer for a whole {whole}; run `foveal {card.app} infer`.")
         self.program = prepared(program, card)
         self.card = card
         self.device = find_device(str(device))
         self.autocast = autocast(self.device, precision)
         self.tiles = self._tiles(tile)
+        self._check_tiles(tile)
         self.overlaps = self._overlaps(overlap)
         self.tta = tta
         self.evaluate = partial(mean_over_views, self.program, views=views_of(card)) if tta else self.program
@@ -117,9 +119,12 @@ class Engine:
     def plan(self, extent: tuple[int, ...]) -> list[list[Span]]:
         """Return the tiles along each spatial axis for an input of this extent."""
         card, slices = self.card, len(extent) - self.card.dimensions
-        axes = zip(extent[slices:], self.tiles, self.overlaps, card.per_axis("size_multiple"), strict=True)
+        least = 1 if card.frame else card.smallest_size
+        smallest = self.tiles if card.fixed_tile else (least,) * card.dimensions
+        axes = zip(extent[slices:], self.tiles, self.overlaps, card.per_axis("size_multiple"), smallest, strict=True)
         plans = [
-            plan_axis(size, tile, overlap, card.scale, multiple, self.blend) for size, tile, overlap, multiple in axes
+            plan_axis(size, tile, overlap, card.scale, multiple, self.blend, side)
+            for size, tile, overlap, multiple, side in axes
         ]
         return [plan_axis(size, 1, 0) for size in extent[:slices]] + plans
 
@@ -161,6 +166,14 @@ class Engine:
         if tile == "auto":
             return self.card.per_axis("tile")
         return self._each("tile", tile)
+
+    def _check_tiles(self, tile: Tile | None) -> None:
+        name, wanted = self.card.name, self.card.per_axis("tile")
+        if self.card.fixed_tile and self.tiles != wanted:
+            size = " x ".join(map(str, wanted))
+            raise UserError(f"--tile {tile}: {name} runs tiles of exactly {size}; leave --tile out.")
+        if min(each or self.card.smallest_size for each in self.tiles) < self.card.smallest_size:
+            raise UserError(f"--tile {tile}: {name} needs tiles of at least {self.card.smallest_size}.")
 
     def _overlaps(self, overlap: Sizes | None) -> tuple[int, ...]:
         if overlap is not None:

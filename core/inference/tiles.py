@@ -36,7 +36,13 @@ class Span:
 
 
 def plan_axis(
-    length: int, tile: int | None, overlap: int, scale: int = 1, multiple: int = 1, blend: Blend = "linear"
+    length: int,
+    tile: int | None,
+    overlap: int,
+    scale: int = 1,
+    multiple: int = 1,
+    blend: Blend = "linear",
+    smallest: int = 1,
 ) -> list[Span]:
     """Cover one axis with tiles of one size, spread evenly, each sharing at least `overlap` samples with the next.
 
@@ -52,11 +58,12 @@ def plan_axis(
         multiple: starts and sizes of tiles are multiples of this; the axis is padded at its end to fit. A tile of one
             multiple shares nothing.
         blend: how neighbours share an output sample.
+        smallest: input samples that a tile has at least; a shorter axis is padded at its end.
 
     Raises:
         UserError: a tile below 1, or an overlap below 0 or above half a tile.
     """
-    padded = _round_up(length, multiple)
+    padded = _round_up(max(length, smallest), multiple)
     if tile is None:
         return _spans([0], padded, [0], [length * scale], [np.ones(length * scale, np.float32)])
     _check(tile, overlap)

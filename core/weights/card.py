@@ -47,6 +47,8 @@ class Card:
         value_range: lowest and highest input value that the network was trained on.
         scale: output pixels per input pixel along each axis.
         size_multiple: every spatial size of the input must be a multiple of this; one number, or one for each axis.
+        smallest_size: every spatial size of the input must be at least this.
+        fixed_tile: inputs must be of exactly the size of a tile; smaller ones are padded to it.
         tile: input samples along a side of a tile; one number, or one for each axis.
         overlap: input samples that neighbouring tiles share; one number, or one for each axis.
         intensity: how values in the units of a format become those of the network: {} takes them as they are;
@@ -84,6 +86,8 @@ class Card:
     value_range: tuple[float, float] = (0.0, 1.0)
     scale: int = 1
     size_multiple: Sizes = 1
+    smallest_size: int = 1
+    fixed_tile: bool = False
     intensity: dict[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -192,8 +196,9 @@ def _size_problems(card: Card) -> Iterator[str]:
         yield f"dimensions must be 2 or 3, found {card.dimensions!r}"
     if card.axis not in (0, 1, 2) or isinstance(card.axis, bool):
         yield f"axis must be 0, 1 or 2, found {card.axis!r}"
-    if not _is_whole(card.scale, 1):
-        yield f"scale must be a whole number of at least 1, found {card.scale!r}"
+    for name in ("scale", "smallest_size"):
+        if not _is_whole(getattr(card, name), 1):
+            yield f"{name} must be a whole number of at least 1, found {getattr(card, name)!r}"
     for name, lowest in (("size_multiple", 1), ("tile", 1), ("overlap", 0)):
         value = getattr(card, name)
         if isinstance(value, tuple) and len(value) != card.dimensions:
@@ -205,6 +210,12 @@ def _size_problems(card: Card) -> Iterator[str]:
             yield f"overlap {overlap} must be smaller than tile {tile}"
         if tile % multiple:
             yield f"tile {tile} must be a multiple of size_multiple {multiple}"
+        if tile < card.smallest_size:
+            yield f"tile {tile} must be at least smallest_size {card.smallest_size}"
+    if not isinstance(card.fixed_tile, bool):
+        yield f"fixed_tile must be true or false, found {card.fixed_tile!r}"
+    if card.fixed_tile and card.frame:
+        yield "an input that is resized to a frame has no fixed_tile"
 
 
 def _value_problems(card: Card) -> Iterator[str]:

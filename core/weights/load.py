@@ -21,7 +21,8 @@ __all__ = ["Program", "digest", "load_model", "load_program", "load_reference", 
 PACKAGE = __name__.partition(".")[0]
 
 Program = Callable[[Tensor], Tensor]
-"""What the engine runs: (N, C, h, w) in the card's value range -> (N, C', s h, s w), with an attribute `card`."""
+"""What the engine runs: (N, C, *extent), normalised as the card says -> (N, C', *scale * extent), with an attribute
+`card`; of a classifier, what its card says."""
 
 
 def load_model(source: str | Path, device: str | torch.device = "cpu") -> nn.Module:
@@ -154,8 +155,8 @@ def _network_class(class_path: str) -> type[nn.Module]:
 
 def _check_card(net: nn.Module, card: Card) -> None:
     """Refuse a card that promises what its own network says otherwise."""
-    promised = {"scale": card.scale, "size_multiple": card.size_multiple, "in_channels": len(card.channels)}
-    for name, value in promised.items():
+    sizes = {name: getattr(card, name) for name in ("scale", "size_multiple", "smallest_size", "fixed_tile")}
+    for name, value in {**sizes, "in_channels": len(card.channels)}.items():
         actual = getattr(net, name, value)
         if actual != value:
             raise UserError(f"weights card: says {name} {value}, but its network has {actual}. Correct the card.")

@@ -35,6 +35,7 @@ class PMAA(nn.Module):
     """
 
     size_multiple = 1
+    smallest_size = 17
     scale = 1
 
     def __init__(

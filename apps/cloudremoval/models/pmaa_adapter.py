@@ -125,6 +125,7 @@ def _generator(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> PMAA:
         arguments,
         channels=tuple(f"date {date + 1} {band}" for date in range(dates) for band in names),
         outputs=names[:num_outputs] if num_outputs <= bands else tuple(f"band {i + 1}" for i in range(num_outputs)),
+        smallest_size=net.smallest_size,
     )
     return net
 
@@ -173,7 +174,12 @@ def _band_names(bands: int) -> tuple[str, ...]:
 
 
 def _card(
-    name: str, net: nn.Module, arguments: dict[str, Any], channels: tuple[str, ...], outputs: tuple[str, ...]
+    name: str,
+    net: nn.Module,
+    arguments: dict[str, Any],
+    channels: tuple[str, ...],
+    outputs: tuple[str, ...],
+    smallest_size: int = 1,
 ) -> Card:
     return Card(
         name=name,
@@ -182,6 +188,7 @@ def _card(
         channels=channels,
         value_range=(-1.0, 1.0),
         size_multiple=1,
+        smallest_size=smallest_size,
         tile=SIDE,
         overlap=SIDE // 8,
         outputs=outputs,

@@ -172,10 +172,16 @@ class DFormer(nn.Module):
     Shape: (B, in_channels, D, H, W), sizes that are multiples of `size_multiple` -> logits (B, num_classes, D, H, W).
         In training, for 2 or 3 supervised resolutions, a tuple of these and those at 1/2 (and 1/4) of the size.
 
+    Attributes:
+        fixed_tile: what a global group holds depends on the size, and many sizes cannot be covered, so that data are
+            cut into tiles of the size of the training, and padded to it.
+
     Raises:
         ValueError: options that do not fit together; in `forward`, sizes that are no multiples, or at which global
             attention cannot cover the tokens (for groups of 8 such as 28 tokens, see `dilated_members`).
     """
+
+    fixed_tile = True
 
     def __init__(
         self,

@@ -172,6 +172,7 @@ def _card(net: DFormer, arguments: dict[str, Any]) -> Card:
         dimensions=3,
         channels=("grey",) if channels == 1 else tuple(f"channel {i}" for i in range(1, channels + 1)),
         size_multiple=net.size_multiple,
+        fixed_tile=net.fixed_tile,
         tile=tile,
         overlap=tuple(side // 2 for side in tile),
         intensity={"zscore": True},

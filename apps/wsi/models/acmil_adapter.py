@@ -114,7 +114,7 @@ def _card(net: BagNetwork, form: str, arguments: dict[str, Any]) -> Card:
         name=name if form == "ga" else f"{name}-mha",
         app="wsi",
         network={"class_path": f"{kind.__module__}.{kind.__name__}", "init_args": arguments},
-        kind="classes",
+        kind="bag",
         channels=tuple(f"feature {i}" for i in range(1, net.in_channels + 1)),
         size_multiple=net.size_multiple,
         tile=1,

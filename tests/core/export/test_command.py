@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from foveal.core.errors import UserError
 from foveal.core.export import torchscript
-from foveal.core.export.command import _sizes, compare, export
+from foveal.core.export.command import _shapes, compare, export
 from foveal.core.weights.card import Card
 from foveal.core.weights.load import load_program
 
@@ -80,13 +81,48 @@ def test_compiling_without_a_compiler_is_refused(weights, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("tile", "multiple"), [(192, 1), (192, 16), (1, 1), (8, 8)])
-def test_checked_sizes_differ_and_suit_the_network(tile, multiple):
-    network = {"class_path": "foveal.none.Net"}
-    card = Card(name="x", app="superres", network=network, tile=tile, overlap=0, size_multiple=multiple)
-    first, second = _sizes(card)
-    assert first == (tile, tile)
-    assert all(side > 0 and side % multiple == 0 for side in second)
+def card_of(**facts):
+    return Card(**{"name": "x", "app": "superres", "network": {"class_path": "foveal.none.Net"}, "overlap": 0} | facts)
+
+
+@pytest.mark.parametrize(("tile", "multiple", "smallest"), [(192, 1, 1), (192, 16, 1), (9, 3, 1), (64, 1, 17)])
+def test_checked_sizes_differ_and_suit_the_network(tile, multiple, smallest):
+    shapes = _shapes(card_of(tile=tile, size_multiple=multiple, smallest_size=smallest))
+    first, second = shapes.values()
+    assert first == (1, 3, tile, tile)
+    assert second[:2] == (1, 3)
+    assert second != first
+    assert all(side >= smallest and side % multiple == 0 for side in second[2:])
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_the_only_size_that_a_tile_leaves_is_checked(multiple):
+    assert _shapes(card_of(tile=multiple, size_multiple=multiple)) == {
+        f"{multiple}x{multiple}": (1, 3, *[multiple] * 2)
+    }
+
+
+def test_checked_sizes_of_volumes_fixed_tiles_and_bags():
+    volume = {"dimensions": 3, "channels": ("CT",), "tile": (8, 96, 64), "size_multiple": (2, 16, 16)}
+    assert _shapes(card_of(**volume)) == {"8x96x64": (1, 1, 8, 96, 64), "2x80x32": (1, 1, 2, 80, 32)}
+    fixed = {"8x96x64": (1, 1, 8, 96, 64), "2 of 8x96x64": (2, 1, 8, 96, 64)}
+    assert _shapes(card_of(**volume, fixed_tile=True)) == fixed
+    bag = card_of(kind="bag", channels=("a", "b"), outputs=("c", "d"), activation="softmax", tile=1)
+    assert _shapes(bag) == {"300 instances": (1, 300, 2), "7 instances": (1, 7, 2)}
+
+
+def test_the_network_is_checked_with_values_as_it_gets_them(net):
+    seen = []
+
+    class Seeing:
+        card = replace(net.card, value_range=(-160.0, 240.0), mean=(40.0,) * 3, std=(100.0,) * 3)
+
+        def __call__(self, x):
+            seen.append(x)
+            return net(x)
+
+    compare(Seeing(), net, Seeing.card)
+    assert all(-2 <= x.min() < -1.9 and 1.9 < x.max() <= 2 for x in seen)
 
 
 def test_help_needs_no_torch():

@@ -55,6 +55,36 @@ def test_tiles_have_one_size_and_are_padded_to_the_multiple():
     assert set(program.extents) == {(24, 16)}
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (40, 13), (16, 24)])
+def test_a_program_of_a_fixed_tile_gets_no_other(shape):
+    program = identity(tile=(16, 24), overlap=4, size_multiple=8, fixed_tile=True)
+    x = noise(3, *shape)
+    assert np.abs(engine(program).array(x) - x).max() <= 1e-6
+    assert np.abs(engine(program, tta=True).array(x) - x).max() <= 1e-6
+    assert set(program.extents) == {(16, 24)}
+
+
+@pytest.mark.parametrize("tile", [16, 32, "whole", None])
+def test_another_tile_than_the_fixed_one_is_refused(tile):
+    with pytest.raises(UserError, match=r"runs tiles of exactly 16 x 24; leave --tile out"):
+        engine(identity(tile=(16, 24), fixed_tile=True), tile=tile, overlap=0)
+
+
+@pytest.mark.parametrize("tile", ["auto", "whole"])
+def test_a_program_gets_nothing_below_its_smallest_size(tile):
+    program = identity(smallest_size=9, size_multiple=2)
+    assert np.array_equal(engine(program, tile=tile).array(noise(3, 5, 12)), noise(3, 5, 12))
+    assert set(program.extents) == {(10, 12)}
+    with pytest.raises(UserError, match="needs tiles of at least 9"):
+        engine(program, tile=8, overlap=0)
+
+
+def test_what_is_resized_to_a_frame_may_be_smaller():
+    program = identity(smallest_size=9, frame=(12, 12))
+    engine(program).array(noise(3, 5, 7))
+    assert set(program.extents) == {(12, 12)}
+
+
 def test_padding_mirrors_the_image_and_repeats_the_edge_where_it_is_too_short():
     seen = []
     program = ToyProgram(lambda x: seen.append(x) or x.clone(), size_multiple=4, channels=("grey",))

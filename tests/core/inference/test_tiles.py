@@ -50,6 +50,12 @@ def test_tiles_have_one_size_start_at_multiples_and_share_the_overlap():
             assert all(before.stop - after.start >= overlap for before, after in itertools.pairwise(spans))
 
 
+@pytest.mark.parametrize("tile", [24, None])
+def test_a_short_axis_is_padded_to_the_smallest_size(tile):
+    (span,) = plan_axis(5, tile, 4, 2, 8, smallest=17)
+    assert (span.start, span.stop, span.low, span.high) == (0, 24, 0, 10)
+
+
 def test_what_fits_is_one_tile_without_ramps():
     for tile in (50, 64, None):
         (span,) = plan_axis(50, tile, 8, 2)

@@ -83,7 +83,7 @@ def test_arguments_are_read_from_the_weights_or_given():
     assert (net.card.name, net.card.outputs, net.card.kind) == (
         "abmil",
         tuple(f"class {i}" for i in range(4)),
-        "classes",
+        "bag",
     )
     given = {"arch": "mha", "heads": 4, "n_masked_patch": 7, "mask_drop": 0.3, "attention_hidden": None}
     net = load_reference("acmil", state_of(multi_head_shapes()), given)
