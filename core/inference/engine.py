@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..weights.card import Card, Sizes
+from .arrays import ArraySink, ArraySource
 from .blend import Blender
 from .device import Precision, autocast, find_device
 from .intensity import with_intensity
 from .pipeline import Batch, Pipeline
 from .prepared import prepared
 from .slices import along
-from .streams import Carry, Index, Sink, Source, Window
+from .streams import Index, Sink, Source
 from .tiles import Blend, Span, plan_axis
 from .tta import mean_over_views, probability_of, variance_over_views, views_of
 
@@ -156,8 +157,8 @@ class Engine:
 
     def array(self, x: np.ndarray) -> np.ndarray:
         """Return what the program makes of a whole float32 array, (C, *spatial) -> (C', *scale * spatial)."""
-        sink = _ArraySink([axis[-1].high for axis in self.plan(x.shape[1:])])
-        self.run(_ArraySource(x), sink)
+        sink = ArraySink([axis[-1].high for axis in self.plan(x.shape[1:])])
+        self.run(ArraySource(x), sink)
         return sink.array
 
     def _tiles(self, tile: Tile | None) -> tuple[int | None, ...]:
@@ -232,46 +233,3 @@ class Engine:
         if not np.isfinite(y).all():
             raise UserError("the network's output is not finite; use --precision float32, or check the weights.")
         return y
-
-
-class _ArraySource:
-    """An array in memory as a source."""
-
-    geometry = None
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-        self.shape = array.shape
-        self.spatial = array.ndim - 1
-
-    def read(self, window: Window) -> np.ndarray:
-        return self.array[:, *window]
-
-    def is_empty(self, window: Window) -> bool:
-        return False
-
-
-class _ArraySink:
-    """An array in memory as a sink."""
-
-    geometry = None
-    rows_done = 0
-    carry: Carry = {}  # noqa: RUF012 (never changed)
-
-    def __init__(self, extent: list[int]) -> None:
-        self.extent = extent
-        self.array: np.ndarray | None = None  # made with the first window, which tells the number of channels
-
-    def aside(self, window: Window) -> None:
-        pass
-
-    def write(self, window: Window, values: np.ndarray, aside: None) -> None:
-        if self.array is None:
-            self.array = np.empty((len(values), *self.extent), values.dtype)
-        self.array[:, *window] = values
-
-    def finish(self, rows: int, carry: Carry) -> None:
-        pass
-
-    def commit(self) -> None:
-        pass
