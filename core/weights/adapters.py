@@ -78,12 +78,16 @@ def rename(state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) -> dic
 def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy a state into a module of the same names and shapes; the module keeps its dtype.
 
+    The counts of batches that norms keep may be missing, as in old files; nothing depends on them.
+
     Raises:
         UserError: names are missing or left over, or shapes differ; says which.
     """
+    counts = {name: each for name, each in module.state_dict().items() if name.endswith(".num_batches_tracked")}
+    state = counts | dict(state)
     if difference := _difference(module.state_dict(), state):
         raise UserError(f"the weights do not fit {type(module).__name__}: {difference}.")
-    module.load_state_dict(dict(state))
+    module.load_state_dict(state)
 
 
 def _difference(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:

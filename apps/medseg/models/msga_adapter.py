@@ -102,7 +102,7 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
     except (ValueError, TypeError) as error:
         raise UserError(f"these are no weights of MSGA: {error}.") from None
     used = {name: value for name, value in state.items() if not UNUSED.match(name)}
-    fill(net, _counters(net) | rename(used, RENAMES))
+    fill(net, rename(used, RENAMES))
     net.card = _card(arguments)
     return net.eval()
 
@@ -115,12 +115,6 @@ def _inferred(state: Mapping[str, Tensor]) -> dict[str, Any]:
     except (KeyError, IndexError, ValueError) as error:
         raise UserError(f"these are no weights of MSGA: {error} is missing or has another rank.") from None
     return {"num_classes": num_classes, "in_channels": in_channels, "backbone": BACKBONE, "dim": dim}
-
-
-def _counters(net: nn.Module) -> dict[str, Tensor]:
-    """Return the norms' counts of batches at zero: old files lack them, and nothing here depends on them."""
-    names = (name for name in net.state_dict() if name.endswith(".num_batches_tracked"))
-    return {name: torch.tensor(0) for name in names}
 
 
 def _card(arguments: dict[str, Any]) -> Card:

@@ -85,8 +85,6 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
     net = PraNet(**arguments)
     net.to(state["agg1.conv5.weight"].dtype)
     ours = rename(_with_common_entries(state), RENAMES)
-    own = net.state_dict()
-    ours |= {name: own[name] for name in own if name.endswith(".num_batches_tracked") and name not in ours}
     fill(net, {name: value for name, value in ours.items() if not name.startswith("encoder.fc.")})
     net.card = _card(arguments)
     return net.eval()
