@@ -32,11 +32,12 @@ def views_of(card: Card) -> list[View]:
     """Return the views of a program, the picture as it is first; eight, or four where transposing changes its shape.
 
     In two dimensions they are mirrored along both axes and transposed; not transposed where the card has another
-    frame, size multiple or spacing along one axis than along the other, as the program never saw such pictures. In
-    three dimensions they are mirrored along every axis, as the axes of a body do not change places.
+    frame, fixed tile, size multiple or spacing along one axis than along the other, as the program never saw such
+    pictures. In three dimensions they are mirrored along every axis, as the axes of a body do not change places.
     """
     axes = tuple(range(-card.dimensions, 0))
-    alike = all(len({*each}) <= 1 for each in (card.frame, card.per_axis("size_multiple"), card.spacing))
+    sizes = card.per_axis("tile") if card.fixed_tile else card.frame
+    alike = all(len({*each}) <= 1 for each in (sizes, card.per_axis("size_multiple"), card.spacing))
     turns = (False, True) if card.dimensions == 2 and alike else (False,)
     return [
         View(is_transposed, tuple(axis for axis, flip in zip(axes, flips, strict=True) if flip))
@@ -85,7 +86,7 @@ def variance_over_views(
         program: as for `mean_over_views`.
         x: the input, (N, C, ..., h, w).
         views: as `views_of` gives them.
-        activation: what makes probabilities of the outputs, "sigmoid" or "softmax".
+        activation: what makes probabilities of the outputs: "sigmoid", "softmax", or "none" where they are it already.
         averaged: give the mean of the outputs over the views; else those of the first view, as without augmentation.
 
     Returns:
@@ -96,7 +97,7 @@ def variance_over_views(
     outputs = mean = squares = None
     for count, view in enumerate(views, start=1):
         result = _seen(program, x, view)
-        chance = torch.sigmoid(result) if activation == "sigmoid" else torch.softmax(result, dim=1)
+        chance = _chances(result, activation)
         if count == 1:
             outputs, mean, squares = result, chance, torch.zeros_like(chance)
             continue
@@ -108,6 +109,16 @@ def variance_over_views(
     if averaged:
         outputs = outputs / len(views)
     return torch.cat([outputs, (squares / len(views)).mean(dim=1, keepdim=True)], dim=1)
+
+
+def _chances(outputs: Tensor, activation: Activation) -> Tensor:
+    """Return probabilities."""
+    match activation:
+        case "sigmoid":
+            return torch.sigmoid(outputs)
+        case "softmax":
+            return torch.softmax(outputs, dim=1)
+    return outputs
 
 
 def _seen(program: Callable[[Tensor], Tensor], x: Tensor, view: View) -> Tensor:

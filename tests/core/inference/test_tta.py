@@ -75,12 +75,13 @@ def test_frames_are_mirrored_before_they_are_resized():
 
 
 @pytest.mark.parametrize("averaged", [False, True])
-@pytest.mark.parametrize(("activation", "channels"), [("sigmoid", 1), ("softmax", 3)])
+@pytest.mark.parametrize(("activation", "channels"), [("sigmoid", 1), ("softmax", 3), ("none", 2)])
 def test_the_variance_is_that_of_the_probabilities_over_the_views(activation, channels, averaged):
     program = slanted(channels=("x",) * channels)
-    x = 8 * torch.rand(2, channels, 5, 8, generator=torch.Generator().manual_seed(4)) - 4
+    x = torch.rand(2, channels, 5, 8, generator=torch.Generator().manual_seed(4))
+    x = x if activation == "none" else 8 * x - 4
     seen = torch.stack(list(square_views(program, x)))
-    chances = torch.sigmoid(seen) if activation == "sigmoid" else torch.softmax(seen, dim=2)
+    chances = {"sigmoid": torch.sigmoid(seen), "softmax": torch.softmax(seen, dim=2), "none": seen}[activation]
     result = variance_over_views(program, x, views_of(program.card), activation, averaged)
     torch.testing.assert_close(result[:, -1], chances.var(0, correction=0).mean(1))
     torch.testing.assert_close(result[:, :-1], seen.mean(0) if averaged else program(x))
