@@ -25,9 +25,7 @@ from .io.formats import (
     Kind,
     default_suffix,
     input_suffixes,
-    is_dicom_file,
-    is_dicom_folder,
-    is_dicom_series,
+    is_dicom_input,
     is_volume,
     kind_of,
     open_overlay,
@@ -217,10 +215,9 @@ class _Files:
 
     def is_input(self, path: Path) -> bool:
         """Tell whether a folder is one input, or a file is one whatever its name."""
-        if path.is_dir():
-            is_chosen = "series" in self.options and is_dicom_folder(path)
-            return self.dates or is_chosen or is_dicom_series(path)
-        return "dicom" in self.kinds and is_dicom_file(path)
+        if path.is_dir() and self.dates:
+            return True
+        return (path.is_dir() or "dicom" in self.kinds) and is_dicom_input(path, "series" in self.options)
 
     def name(self, path: Path) -> str:
         """Return the name of an input's output in a folder."""
@@ -278,7 +275,7 @@ class _Files:
             own = slice(0, -1) if with_variance else slice(None)
             parts = [Part(sink, own, engine.card.activation)]
             if with_variance:
-                card = _variance_card(engine.card)
+                card = variance_card(engine.card)
                 sink = open_sink(item.beside["uncertainty"], kind, source, card, fingerprint, **self.options)
                 parts.append(Part(stack.enter_context(sink), slice(-1, None), card.activation))
             if "overlay" in item.beside:
@@ -292,9 +289,7 @@ class _Files:
         writable = output_suffixes((kind,))
         suffix = self.wanted.suffix
         if suffix is not None:
-            if suffix.lower() not in writable:
-                known = ", ".join(sorted(writable))
-                raise UserError(f"--suffix {suffix}: what is made of {path} ({kind}) can be written as {known}.")
+            check_suffix(suffix, path, kind)
             return suffix
         suffix = own if own.lower() in writable else default_suffix(kind)
         if kind != "image":
@@ -311,7 +306,19 @@ class _Files:
         return self.engine.with_card(**changes) if changes else self.engine
 
 
-def _variance_card(card: Card) -> Card:
+def check_suffix(suffix: str, path: Path, kind: Kind) -> None:
+    """Refuse a suffix that nothing made of an input can have.
+
+    Raises:
+        UserError: it is none of those of the input's format.
+    """
+    writable = output_suffixes((kind,))
+    if suffix.lower() not in writable:
+        known = ", ".join(sorted(writable))
+        raise UserError(f"--suffix {suffix}: what is made of {path} ({kind}) can be written as {known}.")
+
+
+def variance_card(card: Card) -> Card:
     """Return the card of the variance of what a card gives, for the sinks."""
     ends = (0.0, HIGHEST_VARIANCE)
     return replace(card, activation="none", outputs=("uncertainty",), labels=(), value_range=ends)

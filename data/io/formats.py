@@ -119,6 +119,18 @@ def is_dicom_series(path: Path) -> bool:
     return len(files) == 1 or not (alone or unplaced)
 
 
+def is_dicom_input(path: Path, is_series_chosen: bool = False) -> bool:
+    """Tell whether a folder is one DICOM input, or a file is one whatever its name.
+
+    Args:
+        path: the file or folder.
+        is_series_chosen: it is said which series of a folder is meant.
+    """
+    if path.is_dir():
+        return (is_series_chosen and is_dicom_folder(path)) or is_dicom_series(path)
+    return is_dicom_file(path)
+
+
 def is_dicom_file(path: Path) -> bool:
     """Tell whether a file is a DICOM file, by its content or suffix; lists of others and hidden files are not meant."""
     is_meant = not path.name.startswith(".") and path.name.upper() != "DICOMDIR"
