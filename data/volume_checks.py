@@ -76,8 +76,8 @@ def _check_channels(case: VolumeCase, found: int, wanted: int) -> None:
         return
     if len(case.images) == 1 and wanted == 1:
         raise UserError(
-            f"{case.images[0]}: holds {found} volumes (4D), the network takes one; choose one of them, or give a network "
-            f"of {found} channels."
+            f"{case.images[0]}: holds {found} volumes (4D), the network takes one; choose one of them, or give a "
+            f"network of {found} channels."
         )
     raise UserError(
         f"{case.images[0]}: the case {case.name} has {found} channels, the network takes {wanted}; correct the data or "
@@ -99,8 +99,9 @@ def _numbers(case: VolumeCase, labels: Any, classes: int) -> Iterator[tuple[Wind
         numbers = whole_numbers(labels.read(window)[0], case.label)
         if numbers.max() >= classes:
             raise UserError(
-                f"{case.label}: holds the label {numbers.max()}; the network's classes are 0..{classes - 1}. Give "
-                f"data.relabel what it becomes, such as {{{numbers.max()}: {classes - 1}}}, or a network of more classes."
+                f"{case.label}: holds the label {numbers.max()}; the network's classes are 0..{classes - 1}. Say in "
+                f"data.relabel what it becomes, such as {{{numbers.max()}: {classes - 1}}}, or give a network of more "
+                "classes."
             )
         yield window, numbers
 

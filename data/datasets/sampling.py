@@ -42,6 +42,15 @@ class TrainingSampler(Sampler[int]):
         return self.length // self.world
 
 
+class CountingSampler(TrainingSampler):
+    """Yields the same sample numbers in their order, for datasets that draw from a number what it shows."""
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield this process's sample numbers of the epoch."""
+        start = self.epoch * self.length
+        yield from range(start + self.rank, start + self.length, self.world)
+
+
 class ShareSampler(Sampler[int]):
     """Yields every world-th index once, without padding: no case is evaluated twice.
 
