@@ -7,7 +7,7 @@ import numpy as np
 from ...core.errors import UserError
 from ..io.features import Features
 from .bag import Bag
-from .label_table import read_lines
+from .label_table import read_lines, texts
 
 
 class BagTable:
@@ -47,7 +47,7 @@ class BagTable:
             "instance": instance_column,
             "patient": patient_column,
         }
-        self.names = names
+        self.names = texts(names)
         self.classes = tuple(classes or ())
         self.licence = licence
 

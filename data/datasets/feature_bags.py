@@ -8,7 +8,7 @@ from ...core.errors import UserError
 from ..io import slide
 from ..io.features import SUFFIXES, groups
 from .bag import Bag
-from .label_table import LabelTable, Row
+from .label_table import LabelTable, Row, texts
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ class FeatureBags:
     ) -> None:
         self.features = Path(features)
         self.pattern = pattern
-        self.names = names
+        self.names = texts(names)
         columns = {"name": slide_column, "label": label_column, "patient": patient_column, "split": split_column}
-        self.table = None if labels is None else LabelTable(Path(labels), columns, part, pattern, names, "slides")
+        self.table = None if labels is None else LabelTable(Path(labels), columns, part, pattern, self.names, "slides")
         self.skip_unmatched = skip_unmatched
         self.classes = tuple(classes or ())
         self.licence = licence
@@ -97,9 +97,10 @@ class FeatureBags:
         for path in sorted(self.features.iterdir()):
             if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
                 continue
-            if path.stem in found:
-                raise UserError(f"{path}: {found[path.stem][0].name} beside it is of the same slide; remove one.")
-            found[path.stem] = (path, "")
+            name = _stem(path.stem)
+            if name in found:
+                raise UserError(f"{path}: {found[name][0].name} beside it is of the same slide; remove one.")
+            found[name] = (path, "")
         if not found:
             raise UserError(f"{self.features}: holds no features ({', '.join(SUFFIXES)}).")
         return found

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...core.errors import UserError
 
@@ -116,3 +116,8 @@ def read_lines(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
             "Name its columns by label_column and the like."
         )
     return lines
+
+
+def texts(names: Mapping[Any, str] | None) -> dict[str, str] | None:
+    """Return names by labels as text; a config has those that are numbers as numbers."""
+    return None if names is None else {str(label): str(name) for label, name in names.items()}
