@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +18,7 @@ from ...data.datasets.patient_split import Labelled, place_of
 from ...data.datasets.sampling import ShareSampler, TrainingSampler
 from ...data.labelled_data import LabelledData, Parts
 
-FACTS = ("encoder", "weights", "mpp", "size")
+FACTS = ("encoder", "encoder_digest", "mpp", "patch_size")
 """What must be the same of all bags, where their files tell it, as other features mean other things."""
 
 
@@ -191,12 +192,19 @@ def _common(bags: Sequence[Bag], facts: Sequence[dict[str, Any]]) -> dict[str, A
     """Return what all bags tell of their features; refuse bags that differ in it."""
     for bag, found in zip(bags, facts, strict=True):
         for name in FACTS:
-            if found.get(name) != facts[0].get(name):
+            if not _alike(found.get(name), facts[0].get(name)):
                 raise UserError(
                     f"{bag.path}: {bag.name} has features of {name} {found.get(name)!r}, but {bags[0].name} of "
                     f"{facts[0].get(name)!r}; all must be made alike."
                 )
     return dict(facts[0])
+
+
+def _alike(first: object, second: object) -> bool:
+    """Tell whether two facts agree; micrometres may differ a little, as tiles are whole pixels of each slide."""
+    if isinstance(first, float) and isinstance(second, float):
+        return math.isclose(first, second, rel_tol=0.05)
+    return first == second
 
 
 def _few(bags: Sequence[Bag], shots: int, seed: int) -> list[Bag]:

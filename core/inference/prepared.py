@@ -34,10 +34,15 @@ def prepared(program: Callable[[Tensor], Tensor], card: Card) -> Callable[[Tenso
 
 
 def normalised(x: Tensor, card: Card) -> Tensor:
-    """Return values in the card's units, (N, C, *extent), less each channel's mean and divided by its deviation."""
+    """Return values in the card's units less each channel's mean and divided by its deviation.
+
+    Args:
+        x: (N, C, *extent), or a bag (1, instances, C).
+        card: says both.
+    """
     if not card.mean:
         return x
-    across = (-1, *(1,) * card.dimensions)
+    across = (-1,) if card.kind == "bag" else (-1, *(1,) * card.dimensions)
     mean, std = (torch.tensor(each, device=x.device, dtype=x.dtype).view(across) for each in (card.mean, card.std))
     return (x - mean) / std
 

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 
 from foveal.core.errors import UserError
 from foveal.core.inference.engine import Engine
+from foveal.core.inference.prepared import normalised
+from foveal.core.weights.card import Card
 from foveal.tests.fixtures.programs import ToyProgram, identity
 
 X = np.random.default_rng(0).random((3, 40, 56), dtype=np.float32)
@@ -37,3 +39,21 @@ def test_a_volume_of_frames_is_taken_slice_by_slice():
 def test_impossible_cards_are_refused(wrong):
     with pytest.raises(UserError, match=r"mean|std|frame"):
         identity(**wrong)
+
+
+def test_the_features_of_a_bag_are_normalised_row_by_row():
+    card = Card(
+        name="bag",
+        app="wsi",
+        network={"class_path": "m.Net"},
+        kind="bag",
+        channels=("feature",) * 3,
+        tile=1,
+        overlap=0,
+        mean=(1.0, 2.0, 3.0),
+        std=(1.0, 2.0, 4.0),
+        outputs=("a", "b"),
+        activation="softmax",
+    )
+    bag = torch.tensor([[[2.0, 2.0, 7.0], [1.0, 6.0, 3.0]]])
+    assert normalised(bag, card).tolist() == [[[1, 0, 1], [0, 2, 0]]]
