@@ -139,6 +139,11 @@ class Relabelled:
         self.relabel = dict(relabel)
         self.path, self.shape, self.spatial, self.geometry = source.path, source.shape, source.spatial, source.geometry
 
+    @property
+    def not_finite(self) -> int:
+        """How many samples were read as 0 so far, as they are no finite numbers."""
+        return getattr(self.source, "not_finite", 0)
+
     def read(self, window: Window) -> np.ndarray:
         """Return the values of a window, float32 (C, *extent)."""
         stored = self.source.read(window)

@@ -66,6 +66,7 @@ def check_volume(
             raise UserError(f"{case.label}: holds {labels.shape[0]} volumes (4D); labels are one. Give that alone.")
         check_grid(case.label, labels.geometry, case.images[0], image.geometry)
         counts = sum(np.bincount(each.ravel(), minlength=classes) for _, each in _numbers(case, labels, classes))
+        _check_finite(case.label, getattr(labels, "not_finite", 0))
         samples = _looked_at(case, image, labels, classes, int(counts[1:].sum()))
         geometry = image.geometry
         return VolumeFacts(geometry.shape, geometry.spacing_mm, geometry.orientation, tuple(map(int, counts)), samples)
@@ -133,11 +134,7 @@ def check_values(images: Sequence[Path], not_finite: int, lows: np.ndarray, high
     Raises:
         UserError: a voxel is no finite number, or all of a channel have one value.
     """
-    if not_finite:
-        raise UserError(
-            f"{images[0]}: {not_finite} voxels are no finite numbers (NaN or infinite); replace them, by 0 where "
-            "nothing was measured."
-        )
+    _check_finite(images[0], not_finite)
     for number, (low, high) in enumerate(zip(lows, highs, strict=True)):
         if low == high:
             path = images[number if len(images) > 1 else 0]
@@ -152,3 +149,11 @@ def check_spacing(images: Sequence[Path], image: Any) -> None:
     """
     if not getattr(image, "has_spacing", True):
         raise UserError(f"{images[0]}: the header says that voxels are 0 mm apart; correct its spacing.")
+
+
+def _check_finite(path: Path, count: int) -> None:
+    if count:
+        raise UserError(
+            f"{path}: {count} voxels are no finite numbers (NaN or infinite); replace them, by 0 where nothing was "
+            "measured."
+        )

@@ -23,11 +23,15 @@ class PixelCache:
         key = f"{identity(source)}|{recipe}"
         path = self.folder / f"{source.stem}-{recipe}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.npy"
         if not path.exists():
+            array = make()
             self.folder.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            with part.open("wb") as file:
-                np.save(file, make())
-            part.replace(path)
+            try:
+                with part.open("wb") as file:
+                    np.save(file, array)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
         return np.load(path, mmap_mode="r")
 
 

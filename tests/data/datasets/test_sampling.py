@@ -1,4 +1,4 @@
-from foveal.data.datasets.sampling import ShareSampler, TrainingSampler
+from foveal.data.datasets.sampling import CountingSampler, ShareSampler, TrainingSampler
 
 
 def test_processes_together_see_the_batches_of_one():
@@ -26,3 +26,11 @@ def test_every_case_is_evaluated_by_exactly_one_process():
     shares = [list(ShareSampler(7, rank, world=3)) for rank in range(3)]
     assert sorted(index for share in shares for index in share) == list(range(7))
     assert [len(ShareSampler(7, rank, world=3)) for rank in range(3)] == [3, 2, 2]
+
+
+def test_counted_numbers_come_in_their_order_epoch_after_epoch():
+    sampler = CountingSampler(6, seed=0)
+    assert list(sampler) == list(range(6))
+    sampler.set_epoch(2)
+    assert list(sampler) == list(range(12, 18))
+    assert [list(CountingSampler(6, 0, rank, world=2)) for rank in range(2)] == [[0, 2, 4], [1, 3, 5]]
