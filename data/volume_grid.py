@@ -26,6 +26,7 @@ SAME = 0.01
 COARSE = 3.0
 """Times the finest spacing beyond which an axis is not interpolated when it is refined."""
 LONGEST = 8192  # samples of an axis; more come of a wrong spacing
+SLAB = 4 << 20  # samples that are brought back at once
 KEPT = 16  # resampled slices of the file
 
 
@@ -160,6 +161,10 @@ class RegriddedSink:
         sink: on the grid of the file.
         grid: what comes in.
         activation: what becomes of the values that are brought back.
+
+    Attributes:
+        rows_done: rows of the grid that need not be computed again.
+        carry: what the engine kept for the rows after these.
     """
 
     def __init__(self, sink: Sink, grid: Grid, activation: Activation) -> None:
@@ -168,18 +173,12 @@ class RegriddedSink:
         self.activation = activation
         self.geometry = sink.geometry and sink.geometry.resized(grid.shape)
         self.taps = grid.back_taps()
+        carry = sink.carry
+        self.rows_done = int(carry[DONE]) if DONE in carry else 0
+        self.carry = {place: array for place, array in carry.items() if place[0] >= 0}
+        own = {(-1 - top, left): array for (top, left), array in carry.items() if top < 0 <= left}
         # Along each axis: the last samples of the windows before, by where these begin along the axes after it.
-        self.ends: list[Carry] = [_own(sink.carry), {}, {}]
-
-    @property
-    def rows_done(self) -> int:
-        """Rows of the grid that need not be computed again."""
-        return int(self.sink.carry[DONE]) if DONE in self.sink.carry else 0
-
-    @property
-    def carry(self) -> Carry:
-        """What `finish` was given with these rows."""
-        return {place: array for place, array in self.sink.carry.items() if place[0] >= 0}
+        self.ends: list[Carry] = [own, {}, {}]
 
     def aside(self, window: Window) -> object:
         """Return what belongs to the window that a window of the grid completes."""
@@ -200,16 +199,29 @@ class RegriddedSink:
                 self.ends[axis][place] = block.narrow(axis + 1, block.shape[axis + 1] - 1, 1).clone().numpy()
             taps.append(self.taps[axis].part(made.start, made.stop, origin))
         if _holds(stored):
-            self.sink.write(stored, activate(resampled(block, taps).numpy(), self.activation), aside)
+            self.sink.write(stored, self._made(block, taps), aside)
 
     def finish(self, rows: int, carry: Carry) -> None:
         """Note that all before this row of the grid is written."""
         own = {(-1 - top, left): array for (top, left), array in self.ends[0].items()}
+        self.rows_done, self.carry = rows, {}
         self.sink.finish(self._ready(0, rows), {**carry, **own, DONE: np.array(rows)})
 
     def commit(self) -> None:
         """Let the finished output appear."""
         self.sink.commit()
+
+    def _made(self, block: Tensor, taps: Sequence[Taps]) -> np.ndarray:
+        """Return what becomes of a block that is brought back, (C, *extent); a few rows at once."""
+        depth, *plane = taps
+        step = max(1, SLAB // (len(block) * len(plane[0].index) * len(plane[1].index)))
+        parts = []
+        for start in range(0, len(depth.index), step):
+            index, weights = depth.index[start : start + step], depth.weights[start : start + step]
+            low, high = int(index.min()), int(index.max()) + 1
+            values = resampled(block[:, low:high], [Taps(index - low, weights), *plane])
+            parts.append(activate(values.numpy(), self.activation))
+        return np.concatenate(parts, axis=1)
 
     def _stored(self, window: Window) -> Window:
         """Return the window of the file that is completed by one of the grid."""
@@ -222,11 +234,6 @@ class RegriddedSink:
 
 DONE = (-1, -1)
 """Place among what is carried of the number of finished rows; those of a row's last samples are negative too."""
-
-
-def _own(carry: Carry) -> Carry:
-    """Return the last samples among what a sink carries, by their place."""
-    return {(-1 - top, left): array for (top, left), array in carry.items() if top < 0 <= left}
 
 
 def _holds(window: Window) -> bool:

@@ -26,5 +26,5 @@ def activate(values: np.ndarray, activation: Activation) -> np.ndarray:
         return (values > 0).astype(np.uint8)
     if activation == "argmax":
         dtype = np.uint8 if len(values) <= 256 else np.uint16
-        return x.argmax(dim=0, keepdim=True).numpy().astype(dtype)
+        return x.max(dim=0, keepdim=True).indices.numpy().astype(dtype)  # several times as fast as PyTorch's argmax
     return values

@@ -50,7 +50,8 @@ class Blender:
                 cut = spans[axis].final - spans[axis].low
                 self.left[axis][index[axis + 1 :]] = tile[(*before, slice(cut, None))].copy()
                 tile = tile[(*before, slice(cut))]
-        return tile
+        # A part is copied, lest it keep all of its tile in memory until it is written.
+        return tile.copy() if tile is not None and tile.base is not None else tile
 
     @property
     def carry(self) -> Carry:

@@ -34,7 +34,7 @@ class Spool:
 
     Attributes:
         rows_done: finished rows; all samples before them are written.
-        carry: the arrays given with them.
+        carry: the arrays that an earlier run gave with them; those of this one are on disk alone.
 
     Raises:
         UserError: the disk has no room for the missing samples, or another run writes the same output now.
@@ -98,11 +98,12 @@ class Spool:
 
     def finish(self, rows: int, carry: Carry | None = None) -> None:
         """Note that all samples before this row are written, and keep arrays for whoever goes on from there."""
-        self.rows_done, self.carry = rows, carry or {}
+        carry = carry or {}
+        self.rows_done, self.carry = rows, {}
         if self.fingerprint:
             with written_beside(self.state) as part:
-                arrays = {f"carry{number}": array for number, array in enumerate(self.carry.values())}
-                np.savez(part, rows=rows, work=self._work(), places=np.array(list(self.carry), np.int64), **arrays)
+                arrays = {f"carry{number}": array for number, array in enumerate(carry.values())}
+                np.savez(part, rows=rows, work=self._work(), places=np.array(list(carry), np.int64), **arrays)
 
     @contextmanager
     def raster(self) -> Iterator[Path]:
