@@ -32,12 +32,14 @@ class Report:
         case: its name.
         classes: the labels.
         geometry: where the voxels lie.
+        shown: the lowest and highest values that the sheet tells apart; None where it tells all.
         facts: what the result depends on: versions, weights, options.
     """
 
     case: str
     classes: Sequence[Label]
     geometry: VolumeGeometry
+    shown: tuple[float, float] | None
     facts: Mapping[str, Any]
 
     def content(self, found: Profiles) -> dict[str, Any]:
@@ -58,7 +60,7 @@ class Report:
     def draw(self, path: Path, found: Profiles, source: Source, labels: Labels) -> None:
         """Write the sheet as PNG: the slices that hold most of all classes, over the first channel of the source."""
         planes = sheet(
-            _Volume(source), _Volume(labels), self.classes, found.busiest(),
+            _Volume(source, self.shown), _Volume(labels), self.classes, found.busiest(),
             self.geometry.orientation, self.geometry.spacing_mm, SIDE,
         )  # fmt: skip
         lines = [(each.colour, f"{each.name}  {self._millilitres(each, found):.4g} ml") for each in self.classes]
@@ -116,10 +118,16 @@ SLICES = {"slices": "count", "first_slice": "first", "last_slice": "last"}
 
 
 class _Volume:
-    """What is read in windows as an array, (D, H, W), of which planes are taken; one slice is held at once."""
+    """What is read in windows as an array, (D, H, W), of which planes are taken; one slice is held at once.
 
-    def __init__(self, source: Source | Labels) -> None:
+    Args:
+        source: of one channel or more, of which the first is taken.
+        ends: the lowest and highest value; what lies beyond is cut off. None for no ends.
+    """
+
+    def __init__(self, source: Source | Labels, ends: tuple[float, float] | None = None) -> None:
         self.source = source
+        self.ends = ends
         self.shape = source.shape[1:]
 
     def __getitem__(self, place: tuple[int | slice, ...]) -> np.ndarray:
@@ -131,7 +139,8 @@ class _Volume:
 
     def _slice(self, number: int) -> np.ndarray:
         window = (slice(number, number + 1), *(slice(0, size) for size in self.shape[1:]))
-        return self.source.read(window)[0, 0]
+        values = self.source.read(window)[0, 0]
+        return values.clip(*self.ends) if self.ends else values
 
 
 def _legend(lines: Sequence[tuple[tuple[int, int, int], str]], width: int) -> np.ndarray:

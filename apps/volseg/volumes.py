@@ -190,7 +190,8 @@ class _Volumes:
         if clean(labels, self.wanted.filters, found, voxel_ml(geometry)):
             found = profiles(labels, number)
         if self.wanted.report:
-            report = Report(case_name(self.cases[item.input]), self.classes, geometry, self.described)
+            shown = self.card.intensity.get("window")
+            report = Report(case_name(self.cases[item.input]), self.classes, geometry, shown, self.described)
             report.write(stack.enter_context(written_beside(item.beside["report"])), found)
             report.draw(stack.enter_context(written_beside(item.beside["sheet"])), found, source, labels)
 

@@ -1,5 +1,7 @@
 """Counting the voxels of a label map along its axes."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -72,5 +74,5 @@ def test_small_slabs_go_on_where_the_last_ended(monkeypatch, shared):
     rows = [each[0] for each in slabs((slice(3, 10), slice(0, 4), slice(2, 5)), shared)]
     assert rows[0].start == 3
     assert rows[-1].stop == 10
-    assert all(b.start == a.stop - shared for a, b in zip(rows, rows[1:], strict=False))
+    assert all(b.start == a.stop - shared for a, b in pairwise(rows))
     assert all(each.stop - each.start <= 2 for each in rows)
