@@ -15,7 +15,7 @@ from ..core.inference.command import open_engine
 from ..core.inference.engine import Engine, Progress
 from ..core.inference.fan import Fan, Part
 from ..core.inference.grey import as_rgb
-from ..core.inference.streams import Source
+from ..core.inference.streams import Sink, Source
 from ..core.inference.tta import HIGHEST_VARIANCE, probability_of
 from ..core.weights.card import Activation, Card
 from .io.formats import (
@@ -34,6 +34,7 @@ from .io.formats import (
     output_suffixes,
     suffix_of,
 )
+from .volume_run import run_volume
 
 logger = logging.getLogger(__name__)
 
@@ -268,7 +269,7 @@ class _Files:
             sink = open_sink(item.output, kind, source, engine.card, fingerprint, **self.options)
             stack.enter_context(sink)
             if not item.beside:
-                engine.run(seen, sink, progress)
+                _run(engine, seen, sink, progress)
                 return
             with_variance = "uncertainty" in item.beside
             raw = engine.with_variance() if with_variance else engine.with_card(activation="none")
@@ -282,7 +283,7 @@ class _Files:
                 card = replace(engine.card, activation=LABELLED.get(engine.card.activation, engine.card.activation))
                 sink = open_overlay(item.beside["overlay"], kind, source, card, fingerprint)
                 parts.append(Part(stack.enter_context(sink), own, card.activation))
-            raw.run(seen, Fan(parts), progress)
+            _run(raw, seen, Fan(parts), progress)
 
     def _suffix(self, path: Path, kind: Kind, own: str) -> str:
         """Return what an output's name ends in, given what the input's does."""
@@ -316,6 +317,14 @@ def check_suffix(suffix: str, path: Path, kind: Kind) -> None:
     if suffix.lower() not in writable:
         known = ", ".join(sorted(writable))
         raise UserError(f"--suffix {suffix}: what is made of {path} ({kind}) can be written as {known}.")
+
+
+def _run(engine: Engine, source: Source, sink: Sink, progress: Progress) -> None:
+    """Run an engine; one of volumes in the grid and orientation that its card says."""
+    if engine.card.dimensions == 3:
+        run_volume(engine, source, sink, progress)
+    else:
+        engine.run(source, sink, progress)
 
 
 def variance_card(card: Card) -> Card:

@@ -48,9 +48,12 @@ def _mapping(source: Source, card: Card) -> Callable[[np.ndarray], np.ndarray]:
         case {"percentiles": [low, high]}:
             lows, highs = (_columns(each, source) for each in _percentiles(source, low, high))
             return lambda values: _stretched(values, lows, highs, card)
-        case {"zscore": True}:
-            means, deviations = (_columns(each, source) for each in _moments(source))
-            return lambda values: (values - means) / np.maximum(deviations, np.float32(1e-8))
+        case {"zscore": True | "nonzero" as counted}:
+            means, deviations = (_columns(each, source) for each in _moments(source, counted == "nonzero"))
+            deviations = np.maximum(deviations, np.float32(1e-8))
+            if counted == "nonzero":
+                return lambda values: np.where(values == 0, values, (values - means) / deviations)
+            return lambda values: (values - means) / deviations
     raise AssertionError(card.intensity)  # the card has checked it
 
 
@@ -80,12 +83,24 @@ def _channels(values: np.ndarray, source: Source) -> np.ndarray:
     return channels_first.reshape(len(channels_first), -1).astype(np.float64)
 
 
-def _moments(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each channel, both passes kept apart for their precision."""
-    count = int(np.prod(source.shape)) // source.shape[-source.spatial - 1]
-    mean = sum(_channels(source.read(window), source).sum(axis=1) for window in _strips(source)) / count
-    squares = (((_channels(source.read(each), source) - mean[:, None]) ** 2).sum(axis=1) for each in _strips(source))
-    return mean, np.sqrt(sum(squares) / count)
+def _moments(source: Source, nonzero: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel, both passes kept apart for their precision.
+
+    Args:
+        source: what they are taken of.
+        nonzero: leave out samples that are zero, as nnU-Net does with what lies outside of its mask.
+    """
+    count, total, squares = 0, 0, 0
+    for window in _strips(source):
+        samples = _channels(source.read(window), source)
+        counted = (samples != 0).sum(axis=1) if nonzero else samples.shape[1]
+        count, total = count + counted, total + samples.sum(axis=1)
+    mean = total / np.maximum(count, 1)
+    for window in _strips(source):
+        samples = _channels(source.read(window), source)
+        apart = (samples - mean[:, None]) ** 2
+        squares = squares + (apart.sum(axis=1, where=samples != 0) if nonzero else apart.sum(axis=1))
+    return mean, np.sqrt(squares / np.maximum(count, 1))
 
 
 def _percentiles(source: Source, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,8 @@ class Card:
         intensity: how values in the units of a format become those of the network: {} takes them as they are;
             {"window": [low, high]} and {"percentiles": [low, high]}, of each channel of the whole input, are mapped to
             `value_range` and cut off beyond; {"zscore": true} subtracts the mean of the whole input and divides by its
-            standard deviation. Images are in `value_range` without it.
+            standard deviation; {"zscore": "nonzero"} does so with the samples that are not zero alone, and leaves the
+            others zero, as for MR of which all but the brain was cut away. Images are in `value_range` without it.
         mean: subtracted from each channel, in the units of `value_range`; () for none.
         std: by which each channel is divided then.
         frame: the size to which the whole input is resized, for networks that see it as a whole; () for none.
@@ -224,7 +225,7 @@ def _value_problems(card: Card) -> Iterator[str]:
             pass
         case {"window": pair} | {"percentiles": pair} if len(card.intensity) == 1 and _is_range(_tupled(pair)):
             pass
-        case {"zscore": True} if len(card.intensity) == 1:
+        case {"zscore": True | "nonzero"} if len(card.intensity) == 1:
             pass
         case _:
             yield f"intensity must be a window, percentiles or zscore, found {card.intensity!r}"
