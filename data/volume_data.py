@@ -14,6 +14,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -25,7 +26,7 @@ from .datasets.sampling import CountingSampler, ShareSampler
 from .datasets.volume_case import Modality, VolumeCase, VolumeSource
 from .datasets.volume_patches import TrainingPatches
 from .volume_augmentation import VolumeAugmentation
-from .volume_cache import VolumeCache
+from .volume_cache import PREPARING, VolumeCache
 from .volume_checks import VolumeFacts
 from .volume_plan import Extent, VolumePlan, plan_volumes
 
@@ -37,9 +38,10 @@ BATCHES = 250  # of an epoch, as nnU-Net has them
 class VolumeData(L.LightningDataModule):
     """Volumes with labels. The channels and the number of classes are the network's.
 
-    Every case is read and checked once before training; what cannot be used is told then. From the training cases a
-    plan is made as nnU-Net does (`VolumePlan`): spacing, axes, scaling of values and size of patches. By it cases are
-    prepared and kept on disk, and patches are read from there, or from memory where all are small.
+    Every case is read and checked once before training; what cannot be used is told then. From all cases of `train`,
+    whichever fold they are in, a plan is made as nnU-Net does (`VolumePlan`), so that networks of all folds can be run
+    as one: spacing, axes, scaling of values and size of patches. By it cases are prepared and kept on disk, and patches
+    are read from there, or from memory where all are small.
 
     A batch is {"image": float32 (N, C, D, H, W) as the network takes it, "mask": class numbers, int64 (N, D, H, W)}. A
     case of evaluation is {"set", "name", "images": paths, one for each channel or one of all, "label": path, "relabel":
@@ -66,7 +68,7 @@ class VolumeData(L.LightningDataModule):
         spacing: millimetres along (D, H, W) of the network's grid; None for the plan's.
         orientation: where D, H and W grow to, such as SPL; None for the plan's.
         window: values of CT (HU) that become -1 and 1; None scales by the values of objects in the training cases.
-        workers: loading processes, and threads that check and prepare.
+        workers: loading processes, and threads that check and prepare, each of which holds a few copies of a volume.
         seed: seed of the patches and the augmentation.
         cache: folder for prepared volumes; None means the user's cache folder.
     """
@@ -139,11 +141,10 @@ class VolumeData(L.LightningDataModule):
 
     @cached_property
     def plan(self) -> VolumePlan:
-        """How volumes are brought to the network, from the training cases; made when first asked for."""
-        facts = self._checked(self._parts[0])
-        self._check_classes(facts)
+        """How volumes are brought to the network, from the cases of all folds, so that these have one plan."""
+        self._check_classes(self._checked(self._parts[0]))
         return plan_volumes(
-            facts,
+            self._checked(_listed(self.train_sources)),
             self._modality(),
             self.channels,
             self.classes,
@@ -194,7 +195,7 @@ class VolumeData(L.LightningDataModule):
 
     def class_counts(self) -> Tensor:
         """Return the voxels of each class in the training labels, int64 (classes,), as they are stored."""
-        return torch.tensor(self.plan.class_voxels)
+        return torch.tensor([each.counts for each in self._checked(self._parts[0])]).sum(dim=0)
 
     def train_dataloader(self) -> DataLoader:
         """Return batches of augmented patches."""
@@ -221,6 +222,26 @@ class VolumeData(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         """Return the cases one by one."""
         return self._evaluation_loader()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the plan, for the checkpoint."""
+        return self.plan.plain()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Refuse to go on with a training by another plan.
+
+        Raises:
+            UserError: the plan of the training data brings volumes to the network in another way now.
+        """
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        plan = self.plan.plain()
+        changed = [name for name in PREPARING if plan[name] != state[name]]
+        if changed:
+            raise UserError(
+                f"the plan of the training data has another {changed[0]} now ({plan[changed[0]]}) than when the "
+                f"training began ({state[changed[0]]}); go on with the same data and options, or train anew."
+            )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data in use: licences, and numbers and a digest of each part.

@@ -11,9 +11,9 @@ class Decathlon(DescribedFolder):
 
     Shows: organs, lesions or tumours in CT or MR, by task. Channels: one, or several as the fourth axis of a file
     (BRATS: FLAIR, T1, T1 with contrast, T2). Units: HU in CT. Resolution: any. Layout: as published,
-    `imagesTr/<name>.nii.gz` and `labelsTr/<name>.nii.gz` or wherever the list says. Split: by `VolumeData`'s folds, or by the patient into parts
-    here. Licence: CC BY-SA 4.0, as `dataset.json` says. Citation: Antonelli et al., "The Medical Segmentation
-    Decathlon", Nature Communications 2022.
+    `imagesTr/<name>.nii.gz` and `labelsTr/<name>.nii.gz` or wherever the list says. Split: by `VolumeData`'s folds, or
+    by the patient into parts here. Licence: CC BY-SA 4.0, as `dataset.json` says. Citation: Antonelli et al., "The
+    Medical Segmentation Decathlon", Nature Communications 2022.
 
     Args:
         folder: of the task, such as Task04_Hippocampus.

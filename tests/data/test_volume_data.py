@@ -1,10 +1,12 @@
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import monai.transforms
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 
 from foveal.core.errors import UserError
 from foveal.data.datasets.volume_case import VolumeCase
@@ -119,10 +121,11 @@ def test_named_test_sets_are_scored_apart_and_the_validation_volumes_without_the
     assert [item["set"] for item in ready(tmp_path, stage="test").test_dataloader()] == ["validation"] * 2
 
 
-def test_the_plan_is_that_of_the_training_cases(tmp_path):
+def test_the_plan_is_that_of_the_cases_of_all_folds(tmp_path):
     data = ready(tmp_path)
     plan = data.plan
-    assert (plan.spacing, plan.orientation, plan.modality, plan.cases) == ((1.5, 1, 1), "SPL", "MR", 4)
+    assert plan == ready(tmp_path, fold=1).plan
+    assert (plan.spacing, plan.orientation, plan.modality, plan.cases) == ((1.5, 1, 1), "SPL", "MR", 6)
     assert plan.median_shape == (10, 14, 16)
     assert plan.patch_size == (12, 16, 16)
     assert plan.channels == ("MR",)
@@ -224,3 +227,16 @@ def test_patients_who_are_trained_on_and_scored_are_told(tmp_path, caplog):
     source = write_pairs(tmp_path)
     ready(tmp_path, validation=[source])
     assert "6 cases of the validation set are of patients who are trained on too" in caplog.text
+
+
+def test_a_training_goes_on_by_its_own_plan_alone(tmp_path):
+    data = ready(tmp_path)
+    data.trainer.state = SimpleNamespace(fn=TrainerFn.FITTING)
+    state = json.loads(json.dumps(data.state_dict()))
+    data.load_state_dict(state)
+    with pytest.raises(
+        UserError, match=r"another spacing now \(\[1.5, 1.0, 1.0\]\) than when .* \(\[2.0, 1.0, 1.0\]\)"
+    ):
+        data.load_state_dict(state | {"spacing": [2.0, 1.0, 1.0]})
+    data.trainer.state.fn = TrainerFn.TESTING
+    data.load_state_dict(state | {"spacing": [2.0, 1.0, 1.0]})
