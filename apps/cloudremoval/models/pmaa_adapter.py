@@ -135,7 +135,7 @@ def _teacher(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> CloudTea
     dim, bands = state[TEACHER].shape[:2]
     arguments = {"bands": bands, "dim": dim}
     net = CloudTeacher(**arguments).to(state[TEACHER].dtype)
-    _fill_counting(net, {f"extractor.{name}": value for name, value in rename(state, EXTRACTOR).items()})
+    fill(net, {f"extractor.{name}": value for name, value in rename(state, EXTRACTOR).items()})
     net.card = _card("pmaa-cloud-teacher", net, arguments, channels=_band_names(bands), outputs=("clear sky",))
     return net
 
@@ -149,7 +149,7 @@ def _discriminator(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Pa
     for i, first in enumerate(numbers[1:-1]):
         rules += [(rf"^discriminator\.{first + part}\.", f"layers.{i}.{part}.") for part in (0, 1)]
     net = PatchDiscriminator(in_channels, widths).to(state[DISCRIMINATOR].dtype)
-    _fill_counting(net, rename(state, rules))
+    fill(net, rename(state, rules))
     return net
 
 
@@ -160,13 +160,6 @@ def _agree(config: Mapping[str, Any], found: Mapping[str, Any]) -> None:
             raise UserError(f"unknown PMAA option {name!r}{suggestion(name, found)}")
         if value != found[name]:
             raise UserError(f"the weights do not fit PMAA: the option {name} is {value!r}, they have {found[name]!r}.")
-
-
-def _fill_counting(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Fill a module; the norms' counts of batches, which change nothing, may be missing."""
-    own = net.state_dict()
-    counts = {name: own[name] for name in own if name.endswith(".num_batches_tracked")}
-    fill(net, counts | dict(state))
 
 
 def _band_names(bands: int) -> tuple[str, ...]:
