@@ -1,6 +1,7 @@
 """TorchScript: one file that PyTorch for C++ or a bare PyTorch runs, at any size.
 
-Scripted, not traced: the windows of an image depend on its size, and a trace would keep the example's.
+Scripted, not traced: the windows of an image depend on its size, and a trace would keep the example's. A network that
+says `scriptable = False`, being another project's, is traced at the size of a tile, which its card must fix.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ REACHES_FILES = re.compile(rb"\b(?:torch|ops\.\w+)\.(?:save|load|from_file)\(")
 def save(net: nn.Module, card: Card, path: Path) -> None:
     """Write the network as TorchScript, with its card as the extra file `card.json`."""
     with _quiet(), open(path, "wb") as file:  # given a path, PyTorch aborts the process when the disk is full
-        torch.jit.save(torch.jit.script(net), file, _extra_files={CARD: card.to_json()})
+        program = torch.jit.script(net) if getattr(net, "scriptable", True) else _traced(net, card)
+        torch.jit.save(program, file, _extra_files={CARD: card.to_json()})
+
+
+def _traced(net: nn.Module, card: Card) -> torch.jit.ScriptModule:
+    """Return a network's operations on two tiles; it is for any number of them, of this size."""
+    assert card.fixed_tile
+    example = torch.zeros(2, len(card.channels), *card.per_axis("tile"), device=next(net.parameters()).device)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that sizes become constants, which is meant
+        return torch.jit.trace(net, example, check_trace=False)  # `export` runs it beside the network
 
 
 def load(path: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
