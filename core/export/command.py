@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import nn
 
     from ..weights.card import Card
@@ -32,7 +34,7 @@ def export(
 ) -> None:
     """Write a network as one file that runs without this package, for inputs of any size that the network takes.
 
-    Networks whose card says `fixed_tile` are written for tiles of that size, except as torchscript.
+    A network whose card says `fixed_tile` is written for tiles of that size alone.
 
     The file carries the weights card. It is opened again and run beside the network at two sizes, and kept only if
     both agree within 1e-4 (relative, float32).
@@ -49,8 +51,8 @@ def export(
         foveal superres export --weights dlgsanet-tiny-x4 --format torchscript --output x4.pt
 
     Raises:
-        UserError: the weights cannot be loaded, the suffix does not suit the format, a tool is missing, or the program
-            differs from its network.
+        UserError: the weights cannot be loaded, the suffix does not suit the format, a tool is missing or cannot
+            express the network, or the program differs from its network.
     """
     output = Path(output).expanduser()
     if output.exists() and Path(weights).exists() and output.samefile(weights):
@@ -65,7 +67,7 @@ def export(
     where = find_device(device)
     net = load_model(weights, where).requires_grad_(False)
     with written_beside(output) as part:
-        tool_of(format).save(net, net.card, part)
+        _save(tool_of(format), net, part, format)
         differences = compare(load_program(part, where), net, net.card)
         if not max(differences.values()) <= LIMIT:
             raise UserError(
@@ -73,6 +75,17 @@ def export(
             )
     size = output.stat().st_size / 1e6
     print(f"{output}: {format}, {size:.1f} MB, relative difference to the network {_told(differences)}")
+
+
+def _save(tool: ModuleType, net: nn.Module, path: Path, format: str) -> None:
+    try:
+        tool.save(net, net.card, path)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # every tool has its own errors for what it does not know
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        name = type(net).__name__
+        raise UserError(f"--format {format} cannot express {name} ({reason[:200]}); use another format.") from error
 
 
 def compare(program: Program, net: nn.Module, card: Card) -> dict[str, float]:

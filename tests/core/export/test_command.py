@@ -50,6 +50,16 @@ def test_a_program_that_differs_is_not_kept(damage, weights, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.pt"]
 
 
+def test_a_network_that_a_tool_does_not_know_is_told_in_one_line(weights, tmp_path, monkeypatch):
+    def save(net, card, path):
+        raise RuntimeError("\nno such operator\nat line 3")
+
+    monkeypatch.setattr(torchscript, "save", save)
+    with pytest.raises(UserError, match=r"--format torchscript cannot express DLGSANet \(no such operator\); use"):
+        export(str(weights), tmp_path / "tiny.pt", "torchscript")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_difference_is_relative(net):
     class Scaled:
         card = net.card

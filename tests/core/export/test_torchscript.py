@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,29 @@ def test_guide_runs_the_file_without_foveal(program, net, tmp_path):
         larger = net(torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1)[None])[0]
     expected = (larger.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png")), expected)
+
+
+class Foreign(torch.nn.Module):
+    """Does what TorchScript cannot compile, in a way that depends on the size."""
+
+    scriptable = False
+
+    def forward(self, x):
+        return self.with_options(x, factor=2.0 if x.shape[3] > 8 else 3.0)
+
+    def with_options(self, x, **options):
+        return x * options["factor"] + x.flip(0)
+
+
+def test_a_network_that_cannot_be_compiled_is_traced_at_its_tile(net, tmp_path, recwarn):
+    card = replace(net.card, tile=(8, 12), fixed_tile=True)
+    foreign = Foreign()
+    foreign.weight = torch.nn.Parameter(torch.ones(1))
+    torchscript.save(foreign, card, tmp_path / "foreign.pt")
+    assert not recwarn.list
+    for batch in (1, 2, 3):
+        tiles = torch.rand(batch, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(open_artifact(tmp_path / "foreign.pt")(tiles), 2 * tiles + tiles.flip(0))
 
 
 class Writer(torch.nn.Module):
