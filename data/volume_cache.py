@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache as once
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +24,7 @@ PLACES = 10_000
 """Voxels of each class whose places are kept, of which training centres patches on some."""
 PREPARING = ("spacing", "orientation", "intensity", "value_range", "mean", "std")
 """What of a card decides how a volume is prepared."""
+FACTS = [each.name for each in fields(VolumeFacts)]
 
 
 class PreparedVolume(NamedTuple):
@@ -63,7 +64,7 @@ class VolumeCache:
             UserError: a file is missing or cannot be used; see `check_volume`.
         """
         checked = once(lambda: check_volume(case, self.channels, self.classes, self.relabel))
-        key = (*_identities(case.images, case.label), self.channels, self.classes, self.relabel)
+        key = (*_identities(case.images, case.label), self.channels, self.classes, self.relabel, FACTS)
         path, recipe = case.images[0], _digest(key)
         samples = self.arrays.get(path, f"samples-{recipe}", lambda: checked().samples)
         text = self.arrays.get(path, f"facts-{recipe}", lambda: _written(checked()))
@@ -78,13 +79,13 @@ class VolumeCache:
             case: that `facts` has accepted.
             card: of the network.
         """
-        fields = [getattr(card, name) for name in PREPARING]
+        wanted = [getattr(card, name) for name in PREPARING]
         image, label = case.images[0], case.label
-        labels_recipe = _digest((*fields[:2], self.relabel))
+        labels_recipe = _digest((*wanted[:2], self.relabel))
         labels = self.arrays.get(label, f"labels-{labels_recipe}", lambda: self._labels(case, card))
         return PreparedVolume(
             self.arrays.get(
-                image, f"image-{_digest((*_identities(case.images), *fields))}", lambda: _image(case, card)
+                image, f"image-{_digest((*_identities(case.images), *wanted))}", lambda: _image(case, card)
             ),
             labels,
             self.arrays.get(label, f"places-{labels_recipe}", lambda: places_of(labels)),

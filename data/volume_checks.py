@@ -31,6 +31,7 @@ class VolumeFacts:
         spacing: between them, millimetres.
         orientation: where the indices of D, H and W grow to, such as "SPL".
         counts: voxels of each class, the background first.
+        filled: share of the volume in the smallest box that holds all voxels other than 0.
         samples: values of some voxels of objects, evenly chosen, float32 (C, n), in the units of the file.
     """
 
@@ -38,6 +39,7 @@ class VolumeFacts:
     spacing: tuple[float, float, float]
     orientation: str
     counts: tuple[int, ...]
+    filled: float
     samples: np.ndarray
 
 
@@ -67,9 +69,9 @@ def check_volume(
         check_grid(case.label, labels.geometry, case.images[0], image.geometry)
         counts = sum(np.bincount(each.ravel(), minlength=classes) for _, each in _numbers(case, labels, classes))
         _check_finite(case.label, getattr(labels, "not_finite", 0))
-        samples = _looked_at(case, image, labels, classes, int(counts[1:].sum()))
-        geometry = image.geometry
-        return VolumeFacts(geometry.shape, geometry.spacing_mm, geometry.orientation, tuple(map(int, counts)), samples)
+        looked_at = _looked_at(case, image, labels, classes, int(counts[1:].sum()))
+        place = image.geometry
+        return VolumeFacts(place.shape, place.spacing_mm, place.orientation, tuple(map(int, counts)), *looked_at)
 
 
 def _check_channels(case: VolumeCase, found: int, wanted: int) -> None:
@@ -107,19 +109,24 @@ def _numbers(case: VolumeCase, labels: Any, classes: int) -> Iterator[tuple[Wind
         yield window, numbers
 
 
-def _looked_at(case: VolumeCase, image: Any, labels: Any, classes: int, total: int) -> np.ndarray:
-    """Read all values of the image; return those of every n-th voxel of an object, float32 (C, n)."""
+def _looked_at(case: VolumeCase, image: Any, labels: Any, classes: int, total: int) -> tuple[float, np.ndarray]:
+    """Read all values of the image; return how much of it is filled, and every n-th voxel of an object, (C, n)."""
     step = max(1, -(-total // SAMPLES))
     seen, chosen, lows, highs = 0, [], [], []
+    used = [np.zeros(size, bool) for size in image.shape[1:]]  # along each axis, where a voxel is other than 0
     for window, numbers in _numbers(case, labels, classes):
-        values = image.read(window).reshape(image.shape[0], -1)
+        values = image.read(window)
+        for axis, along in enumerate(used):
+            along[window[axis]] |= values.any(axis=tuple({0, 1, 2, 3} - {axis + 1}))
+        values = values.reshape(len(values), -1)
         lows.append(values.min(axis=1))
         highs.append(values.max(axis=1))
         places = np.flatnonzero(numbers)
         chosen.append(values[:, places[-seen % step :: step]])
         seen += len(places)
     check_values(case.images, getattr(image, "not_finite", 0), np.min(lows, axis=0), np.max(highs, axis=0))
-    return np.concatenate(chosen, axis=1)
+    box = [np.ptp(np.flatnonzero(along)) + 1 for along in used]
+    return float(np.prod(np.divide(box, image.shape[1:]))), np.concatenate(chosen, axis=1)
 
 
 def check_values(images: Sequence[Path], not_finite: int, lows: np.ndarray, highs: np.ndarray) -> None:

@@ -22,6 +22,7 @@ STANDARD = "SPL"
 """Axes of networks: slices towards the head, rows to the back, columns to the left, as axial images are looked at."""
 COARSE = 3.0  # times the other spacings (and sizes), from which on an axis is treated apart
 PERCENTILES = (0.5, 99.5)
+EMPTY = 0.25  # of the median volume of MR, from which on the zeros around it do not count
 LARGEST = 256**3  # voxels of a patch to begin with
 
 Extent = tuple[int, int, int]
@@ -211,7 +212,13 @@ def _shrink(steps: list[int], multiple: Extent, shape: Extent, voxels: float) ->
 def _intensity(facts: Sequence[VolumeFacts], modality: Modality, window: tuple[float, float] | None) -> dict[str, Any]:
     """Return what a card says of values."""
     if modality == "MR":
-        return {"intensity": {"zscore": True}, "value_range": (0.0, 1.0), "mean": (), "std": ()}
+        is_cut_out = np.median([each.filled for each in facts]) <= 1 - EMPTY
+        return {
+            "intensity": {"zscore": "nonzero" if is_cut_out else True},
+            "value_range": (0.0, 1.0),
+            "mean": (),
+            "std": (),
+        }
     if window:
         return {"intensity": {"window": [*map(float, window)]}, "value_range": (-1.0, 1.0), "mean": (), "std": ()}
     samples = np.concatenate([each.samples for each in facts], axis=1).astype(np.float64)

@@ -43,6 +43,13 @@ def test_samples_of_large_objects_are_spread_evenly_over_them(tmp_path, monkeypa
     assert np.array_equal(samples, values.T[labels.T > 0][::step])
 
 
+def test_the_box_of_what_is_other_than_zero_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(volume_checks, "SLAB", 1)
+    values = np.zeros((16, 14, 10), np.float32)
+    values[2, 3, 4], values[9, 9, 8] = 1, -1
+    assert check_volume(case(tmp_path, values), 1, 3).filled == pytest.approx(8 * 7 * 5 / (16 * 14 * 10))
+
+
 def test_merged_labels_count_as_what_they_become(tmp_path):
     labels = arrays(0)[1]
     facts = check_volume(case(tmp_path), 1, 2, {2: 1})

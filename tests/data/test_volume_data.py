@@ -130,7 +130,7 @@ def test_the_plan_is_that_of_the_cases_of_all_folds(tmp_path):
     assert plan.patch_size == (12, 16, 16)
     assert plan.channels == ("MR",)
     counts = sum(np.bincount(arrays(int(each.name[4:]))[1].ravel()) for each in data.used["train"])
-    assert data.class_counts().tolist() == counts.tolist()
+    assert data.class_counts().tolist() == counts.tolist()  # of the training cases alone
     json.dumps(plan.plain())
 
 

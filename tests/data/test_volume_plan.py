@@ -15,8 +15,8 @@ from foveal.data.volume_plan import (
 )
 
 
-def facts(shape=(100, 100, 100), spacing=(1.0, 1.0, 1.0), orientation="SPL", samples=(0.0, 1.0), counts=(9, 1)):
-    return VolumeFacts(shape, spacing, orientation, counts, np.atleast_2d(np.array(samples, np.float32)))
+def facts(shape=(100, 100, 100), spacing=(1.0, 1.0, 1.0), orientation="SPL", samples=(0.0, 1.0), filled=1.0):
+    return VolumeFacts(shape, spacing, orientation, (9, 1), filled, np.atleast_2d(np.array(samples, np.float32)))
 
 
 def free(patch):
@@ -83,7 +83,8 @@ def test_a_window_goes_before_statistics():
 
 
 def test_mr_is_scaled_by_each_volume():
-    assert plan([facts()], "MR").card().intensity == {"zscore": True}
+    assert plan([facts(), facts(), facts(filled=0.1)], "MR").card().intensity == {"zscore": True}
+    assert plan([facts(filled=0.7), facts(filled=0.6)], "MR").card().intensity == {"zscore": "nonzero"}
 
 
 def test_objects_of_one_value_are_told():
