@@ -101,6 +101,17 @@ class Grid:
                 window[:, *place] = self._averaged((top, bottom), (left, right))
         return window
 
+    def pixels(self, rows: Range, columns: Range) -> np.ndarray:
+        """Return a window in 8 bits, uint8 (h, w, 3)."""
+        if self.is_level:
+            return self.pyramid.pixels(self.level, rows, columns)
+        return np.moveaxis(self.read(rows, columns), 0, -1).round().astype(np.uint8)
+
+    def strip(self, size: int) -> float:
+        """Return how wide a strip may be (pixels) whose windows of this size, row by row, decode nothing twice."""
+        tall = -(-size * self.steps[0] // BLOCK) + 1  # rows of blocks that a row of windows touches
+        return max(BLOCKS // tall - 2, 1) * BLOCK / self.steps[1]
+
     def _averaged(self, rows: Range, columns: Range) -> np.ndarray:
         (y, y_weights), (x, x_weights) = (
             _taps(*each, step, size) for each, step, size in zip((rows, columns), self.steps, self.size, strict=True)

@@ -131,6 +131,8 @@ class OpenSlideLevels:
             region = self.slide.read_region((round(left * scale), round(top * scale)), level, (width, height))
         except openslide.OpenSlideError as error:
             raise damaged(self.path, error) from None
+        if region.getchannel("A").getextrema()[0] == 255:
+            return np.asarray(region.convert("RGB"))  # faster than what NumPy does
         return _on_white(np.asarray(region))
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ computed; no outline is drawn there, and the preview shows the slide alone. Arra
 from __future__ import annotations
 
 import errno
-import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -15,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from affine import Affine
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.features import shapes
 from rasterio.windows import Window as RasterWindow
 from scipy import ndimage
 
@@ -28,6 +25,7 @@ from ...geometry import SlideGeometry
 from ..gdal import gdal
 from ..sink import SpooledSink
 from .classes import SlideClass, channels_of, classes_of, kind_of
+from .outlines import annotation, areas_of, outlines, regions_of, write_annotations
 from .preview import draw_preview
 from .source import SlideSource
 
@@ -191,50 +189,27 @@ class GeoJsonSink(SlideSink):
         """Write the file."""
         factor = self.factor(OUTLINE_GRID)
         grid = self.reduced(factor)
-        while sum(_regions(self._mask(grid, each))[1] for each in self.classes) > MOST_REGIONS:
+        while sum(regions_of(self._mask(grid, each))[1] for each in self.classes) > MOST_REGIONS:
             factor *= 2
             grid = self.reduced(factor)
-        with part.open("w", encoding="utf-8") as file:
-            file.write('{"type": "FeatureCollection", "features": [')
-            separator = "\n"
-            for each in self.classes:
-                for feature in self._features(grid, each, factor):
-                    file.write(separator + json.dumps(feature, ensure_ascii=False))
-                    separator = ",\n"
-            file.write("\n]}\n")
+        write_annotations(part, (found for each in self.classes for found in self._found(grid, each, factor)))
 
     def _mask(self, grid: np.ndarray, each: SlideClass) -> np.ndarray:
         samples = grid[each.channel]
         return samples == each.value if self.kind == "labels" else samples >= 127.5
 
-    def _features(self, grid: np.ndarray, each: SlideClass, factor: int) -> Iterator[dict[str, object]]:
+    def _found(self, grid: np.ndarray, each: SlideClass, factor: int) -> Iterator[dict[str, object]]:
         """Yield the regions of one class."""
-        regions, count = _regions(self._mask(grid, each))
-        numbers = np.arange(count + 1)
-        areas = (
-            ndimage.sum_labels(np.ones_like(regions, np.uint8), regions, numbers) * (factor * self.geometry.mpp) ** 2
-        )
-        means = ndimage.mean(grid[each.channel], regions, numbers) / 255 if self.kind == "probabilities" else None
-        transform = Affine.scale(factor * self.geometry.downsample)
-        for outline, number in shapes(regions, mask=regions > 0, connectivity=4, transform=transform):
-            region = int(number)
+        regions, count = regions_of(self._mask(grid, each))
+        areas = areas_of(regions, count, (factor * self.geometry.mpp) ** 2)
+        means = None
+        if self.kind == "probabilities":
+            means = ndimage.mean(grid[each.channel], regions, np.arange(count + 1)) / 255
+        for region, rings in outlines(regions, factor * self.geometry.downsample, self.geometry.level0_shape):
             measurements = {"Area µm²": round(float(areas[region]), 2)}
             if means is not None:
                 measurements["Mean probability"] = round(float(means[region]), 4)
-            yield {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": [self._ring(ring) for ring in outline["coordinates"]]},
-                "properties": {
-                    "objectType": "annotation",
-                    "classification": {"name": each.name, "color": list(each.colour)},
-                    "measurements": measurements,
-                },
-            }
-
-    def _ring(self, ring: list[tuple[float, float]]) -> list[list[float]]:
-        """Return a ring that does not leave the slide."""
-        height, width = self.geometry.level0_shape
-        return [[round(min(x, width), 2), round(min(y, height), 2)] for x, y in ring]
+            yield annotation(rings, each.name, each.colour, measurements)
 
 
 class PreviewSink(SlideSink):
@@ -267,11 +242,6 @@ def _commonest(rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
         result[count > most] = label
         most = np.maximum(most, count)
     return result
-
-
-def _regions(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the number of the region to which each pixel belongs, int32, and how many there are."""
-    return ndimage.label(mask)
 
 
 def _windows(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:

@@ -37,6 +37,7 @@ class SlideSource:
             read as they are; otherwise the nearest finer level is averaged.
         slide_mpp: micrometres per pixel of the finest level, for files that do not tell.
         value_range: what black and white become.
+        option: what the command calls `slide_mpp`, for messages.
 
     Attributes:
         shape: (3, H, W) at the wanted resolution.
@@ -57,10 +58,12 @@ class SlideSource:
         mpp: float | None = None,
         slide_mpp: float | None = None,
         value_range: Range = (0.0, 1.0),
+        option: str = "--mpp",
     ) -> None:
         self.path = Path(path)
         self.value_range = value_range
-        for name, value in (("the wanted resolution", mpp), ("--mpp", slide_mpp)):
+        self.option = option
+        for name, value in (("the wanted resolution", mpp), (option, slide_mpp)):
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise UserError(f"{name} {value}: give micrometres per pixel, a number above 0.")
         self.levels = open_levels(self.path)
@@ -87,6 +90,19 @@ class SlideSource:
         low, high = self.value_range
         values *= np.float32(1 / 255)
         return values if (low, high) == (0, 1) else values * np.float32(high - low) + np.float32(low)
+
+    def pixels(self, window: Window) -> np.ndarray:
+        """Return a window in 8 bits, uint8 (h, w, 3).
+
+        Raises:
+            UserError: the file is damaged there.
+        """
+        rows, columns = window
+        return self._grid.pixels((rows.start, rows.stop), (columns.start, columns.stop))
+
+    def strip(self, size: int) -> float:
+        """Return how wide a strip may be (pixels) whose windows of this size, row by row, decode nothing twice."""
+        return self._grid.strip(size)
 
     def is_empty(self, window: Window) -> bool:
         """Tell whether a window holds no tissue."""
@@ -119,7 +135,7 @@ class SlideSource:
         overview = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, OVERVIEW_BAND):
             bottom = min(top + OVERVIEW_BAND, height)
-            overview[top:bottom] = np.moveaxis(self._overview_grid.read((top, bottom), (0, width)), 0, -1).round()
+            overview[top:bottom] = self._overview_grid.pixels((top, bottom), (0, width))
         return overview
 
     @cached_property
@@ -128,9 +144,19 @@ class SlideSource:
         return tissue_mask(self.overview, self.overview_mpp)
 
     @property
+    def overview_shape(self) -> tuple[int, int]:
+        """(H, W) of the overview."""
+        return self._overview_grid.shape
+
+    @property
+    def overview_step(self) -> float:
+        """Pixels of the finest level per pixel of the overview."""
+        return self._overview_grid.downsample
+
+    @property
     def overview_mpp(self) -> float:
         """Micrometres per pixel of the overview."""
-        return self.geometry.level0_mpp * self._overview_grid.downsample
+        return self.geometry.level0_mpp * self.overview_step
 
     def close(self) -> None:
         """Close the file."""
@@ -152,8 +178,8 @@ class SlideSource:
             if slide_mpp is None:
                 hint = f" ({self.levels.hint})" if self.levels.hint else ""
                 raise UserError(
-                    f"{self.path}: the file does not tell its resolution{hint}; give --mpp, the micrometres per pixel "
-                    "of its finest level (about 0.25 at 40x, 0.5 at 20x)."
+                    f"{self.path}: the file does not tell its resolution{hint}; give {self.option}, the micrometres per "
+                    "pixel of its finest level (about 0.25 at 40x, 0.5 at 20x)."
                 )
             return float(slide_mpp)
         height, width = self.levels.mpp
@@ -163,7 +189,8 @@ class SlideSource:
             )
         mpp = (height + width) / 2
         if slide_mpp is not None and abs(slide_mpp / mpp - 1) > SAME:
-            logger.warning("%s: tells %g µm/pixel, which is taken; --mpp %g is not.", self.path, mpp, slide_mpp)
+            told = "%s: tells %g µm/pixel, which is taken; %s %g is not."
+            logger.warning(told, self.path, mpp, self.option, slide_mpp)
         return mpp
 
     def _checked_downsample(self, mpp: float | None, level0_mpp: float) -> float:

@@ -305,3 +305,38 @@ def test_dicom_reading_names_no_patient(tmp_path, image, caplog, recwarn):
     SlideSource(file).close()
     assert not recwarn.list
     assert "SMITH" not in caplog.text
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.7])
+def test_pixels_in_eight_bits_are_those_that_are_read(tmp_path, image, mpp):
+    with SlideSource(write_tiff(tmp_path / "slide.tif", image), mpp) as source:
+        window = slice(10, 100), slice(20, 150)
+        expected = np.moveaxis(source.read(window), 0, -1) * 255
+        assert source.pixels(window).dtype == np.uint8
+        np.testing.assert_allclose(source.pixels(window), expected, atol=0.5 + 1e-3)
+
+
+@pytest.mark.parametrize(("mpp", "size"), [(0.5, 40), (0.5, 100), (1.5, 30)])
+def test_a_strip_of_windows_decodes_nothing_twice(tmp_path, monkeypatch, mpp, size):
+    monkeypatch.setattr("foveal.data.io.slide.grid.BLOCK", 32)
+    monkeypatch.setattr("foveal.data.io.slide.grid.BLOCKS", 40)
+    with SlideSource(write_tiff(tmp_path / "slide.tif", stained(900, 1200)), mpp) as source:
+        wide = int(source.strip(size))
+        assert wide > size
+        blocks = []
+        decode = source.levels.pixels
+        monkeypatch.setattr(source.levels, "pixels", lambda *place: blocks.append(place) or decode(*place))
+        for top in range(7, source.shape[1] - size, size):
+            for left in range(5, min(wide, source.shape[2] - size), size):
+                source.pixels((slice(top, top + size), slice(left, left + size)))
+    assert len(blocks) == len(set(blocks))
+
+
+def test_messages_name_the_option_of_the_command(tmp_path, image):
+    path = write_tiff(tmp_path / "slide.tif", image, mpp=None)
+    with pytest.raises(UserError, match=r"resolution; give --mpp, the micro"):
+        SlideSource(path)
+    with pytest.raises(UserError, match=r"resolution; give --slide-mpp, the micro"):
+        SlideSource(path, option="--slide-mpp")
+    with pytest.raises(UserError, match=r"^--slide-mpp -1: give micrometres"):
+        SlideSource(path, slide_mpp=-1, option="--slide-mpp")

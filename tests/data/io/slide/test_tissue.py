@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from foveal.data.io.slide.tissue import tissue_mask
+from foveal.data.io.slide.tissue import clam_mask, tissue_mask
 from foveal.tests.fixtures.slide import stained
 
 MPP = 8.0
@@ -57,3 +57,39 @@ def test_yellow_glass_is_still_glass():
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 2)])
 def test_tiny_overviews(shape):
     assert tissue_mask(np.full((*shape, 3), (225, 150, 190), np.uint8), 0.5).shape == shape
+
+
+def pink(mask):
+    """A slide that is pink where the mask is, and white elsewhere."""
+    return np.where(mask[..., None], (225, 150, 190), (245, 245, 245)).astype(np.uint8)
+
+
+def test_clam_drops_small_pieces_and_keeps_large_holes():
+    step = 64.0  # 8 pixels along a side of CLAM's patch, 64 in it
+    tissue = np.zeros((400, 400), bool)
+    tissue[10:210, 10:210] = True  # 625 patches
+    tissue[60:100, 60:100] = False  # 25 of them, a hole that is kept
+    tissue[140:160, 140:160] = False  # 6, filled
+    tissue[300:370, 300:370] = True  # 77, dropped
+    mask = clam_mask(pink(tissue), step)
+    wanted = tissue.copy()
+    wanted[140:160, 140:160] = True
+    wanted[300:370, 300:370] = False
+    assert (mask != wanted).mean() < 0.01  # the median and the closing round corners
+    assert mask[140:160, 140:160].all()
+    assert not mask[65:95, 65:95].any()
+    assert clam_mask(pink(tissue), 2 * step)[300:370, 300:370].mean() > 0.95
+    assert not clam_mask(pink(tissue), step / 4).any()
+
+
+def test_clam_keeps_the_eight_largest_holes():
+    tissue = np.ones((400, 600), bool)
+    corners = [(40 + 100 * (number // 5), 40 + 110 * (number % 5)) for number in range(10)]
+    for number, (top, left) in enumerate(corners):
+        tissue[top : top + 40 + number, left : left + 40] = False
+    mask = clam_mask(pink(tissue), 64.0)
+    assert [bool(mask[top + 20, left + 20]) for top, left in corners] == [True, True] + [False] * 8
+
+
+def test_clam_finds_nothing_on_glass():
+    assert not clam_mask(np.full((50, 60, 3), 240, np.uint8), 64.0).any()

@@ -1,0 +1,51 @@
+"""Find the tissue on slides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def tissue(
+    output: Path,
+    input: list[Path],
+    method: Literal["stain", "clam"] = "stain",
+    slide_mpp: float | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Write the outlines of the tissue on slides, and pictures of them.
+
+    For each slide NAME.geojson, which QuPath opens, in pixels of the finest level, and NAME_tissue.png. Outlines that
+    were corrected in QuPath are taken by `tile` and `features` with --tissue.
+
+    Args:
+        output: Folder; for a single slide also a .geojson file.
+        input: Slides, DICOM slides (folders), or folders of slides.
+        method: How tissue is told from glass; "stain" where it is coloured, "clam" as CLAM does, which drops all pieces
+            smaller than 100 patches of 512 pixels.
+        slide_mpp: Micrometres per pixel of the finest level where the file does not tell.
+        overwrite: Replace outputs that exist already.
+        quiet: Report nothing but errors.
+
+    Raises:
+        UserError: an input or an option does not fit, or a slide holds no tissue.
+
+    Example:
+        foveal wsi tissue --input slides --output tissue
+    """
+    from ...core.inference.batch import Item, run_batch
+    from ...core.inference.engine import Progress
+    from .pictures import draw_tissue
+    from .slides import found_tissue, manifest_of, open_slide, pair_slides, write_tissue
+
+    def work(item: Item, mark: str, progress: Progress) -> str:
+        with open_slide(item.input, slide_mpp=slide_mpp) as source:
+            mask = found_tissue(source, method)
+            write_tissue(item.output, source, mask)
+            draw_tissue(item.beside["preview"], source, mask)
+            return f"{mask.mean():.0%} of the slide"
+
+    items = pair_slides(input, output, ".geojson", "_tissue.png")
+    facts = {"command": "tissue", "method": method, "slide_mpp": slide_mpp}
+    run_batch(items, work, facts, overwrite, quiet, manifest_of(output, ".geojson"))
