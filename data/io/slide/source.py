@@ -178,8 +178,8 @@ class SlideSource:
             if slide_mpp is None:
                 hint = f" ({self.levels.hint})" if self.levels.hint else ""
                 raise UserError(
-                    f"{self.path}: the file does not tell its resolution{hint}; give {self.option}, the micrometres per "
-                    "pixel of its finest level (about 0.25 at 40x, 0.5 at 20x)."
+                    f"{self.path}: the file does not tell its resolution{hint}; give {self.option}, the micrometres "
+                    "per pixel of its finest level (about 0.25 at 40x, 0.5 at 20x)."
                 )
             return float(slide_mpp)
         height, width = self.levels.mpp
