@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from argparse import ArgumentError
+from collections.abc import Hashable
 from contextlib import ExitStack
 from inspect import signature
 from pathlib import Path
@@ -13,6 +14,7 @@ from signal import SIGTERM
 from typing import Any
 
 from jsonargparse import Namespace
+from jsonargparse.typing import register_type
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -42,6 +44,13 @@ CALM = (
     "\\s*Dump of a value that does not round-trip",  # defaults of transforms that are tuples
 )
 """Warnings of Lightning that tell a user nothing to act on."""
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+register_type(Hashable, _as_it_is, _as_it_is, ())  # the type of MONAI's keys, which a run's config would not hold else
 
 
 def main(app: str, command: str, arguments: list[str]) -> int:
