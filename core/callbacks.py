@@ -309,5 +309,7 @@ def earlier(manifest: Path) -> list[dict[str, Any]]:
 
 
 def shown(metrics: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Metrics as words of a line: those whose name starts with `prefix`."""
-    return [f"{name} {float(value):.4g}" for name, value in metrics.items() if name.startswith(prefix)]
+    """Metrics as words of a line: those whose name starts with `prefix`, without those of single classes."""
+    wanted = [name for name in metrics if name.startswith(prefix)]
+    overall = [name for name in wanted if not any(name.startswith(f"{other}_") for other in wanted)]
+    return [f"{name} {float(metrics[name]):.4g}" for name in overall]

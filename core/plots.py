@@ -13,13 +13,15 @@ from .metrics_table import read_rows
 Pictures = list[tuple[str, list[NDArray[np.uint8]]]]
 """Columns of pictures: a title and one (height, width, 3) image for each row."""
 
+LEGEND_LINES = 8  # in one column of a legend
 COLOURS = {"train": "#9aa5b1", "val": "#d9480f", "test": "#2b6cb0"}
 
 
 def draw_curves(table: Path, path: Path) -> None:
     """Draw every metric of a metrics table over the optimizer steps, one panel for each name after the stage.
 
-    A metric `<method>_<metric>` beside `<metric>` is a baseline and is drawn dashed in the same panel.
+    A metric `<method>_<metric>` beside `<metric>` is a baseline and is drawn dashed in the same panel; `<metric>_<class>`
+    is that of one class and is drawn thin there.
 
     Args:
         table: CSV file with a column `step` and columns such as `train/loss`, `val/loss`, `val/psnr`.
@@ -40,6 +42,9 @@ def draw_curves(table: Path, path: Path) -> None:
             points = [(float(row["step"]), float(row[column])) for row in rows if row[column]]
             stage, _, metric = column.rpartition("/")
             dotted = "." if len(points) < 30 else ""
+            if metric.startswith(f"{name}_"):
+                axes.plot(*zip(*points, strict=True), label=metric.removeprefix(f"{name}_"), linewidth=0.7)
+                continue
             style = dotted + "-" if metric == name else "--"
             label = (stage or name) if metric == name else metric.removesuffix(f"_{name}")
             axes.plot(*zip(*points, strict=True), style, color=COLOURS.get(stage), label=label, linewidth=1.4)
@@ -47,15 +52,15 @@ def draw_curves(table: Path, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         if len(members) > 1:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, fontsize="small", ncols=-(-len(members) // LEGEND_LINES))
     with written_beside(path) as part:
         figure.savefig(part)
 
 
 def _panel(column: str, columns: list[str]) -> str:
-    """The metric in whose panel a column is drawn: the one that it is a baseline of, else itself."""
-    name = column.rpartition("/")[2]
-    return next((each for other in columns if name.endswith(f"_{(each := other.rpartition('/')[2])}")), name)
+    """The metric in whose panel a column is drawn: the one that it is a baseline or a class of, else itself."""
+    name, metrics = column.rpartition("/")[2], [each.rpartition("/")[2] for each in columns]
+    return next((each for each in metrics if name.endswith(f"_{each}") or name.startswith(f"{each}_")), name)
 
 
 def draw_columns(pictures: Pictures, path: Path, margin: int = 6, heading: int = 24) -> None:

@@ -116,6 +116,20 @@ def test_columns_enlarge_small_images_by_whole_pixels(tmp_path: Path) -> None:
     assert np.array_equal(sheet[10:15, 6:12], large)
 
 
+def test_classes_are_drawn_beside_their_mean(tmp_path: Path) -> None:
+    for names in ("val/dice", "val/dice,val/dice_liver,val/old_dice"):
+        count = names.count("/")
+        rows = "".join(f"{step}{',0.5' * count}\n" for step in (1, 2))
+        (tmp_path / "metrics.csv").write_text(f"step,{names}\n{rows}")
+        draw_curves(tmp_path / "metrics.csv", tmp_path / f"{count}.png")
+    assert Image.open(tmp_path / "1.png").size == Image.open(tmp_path / "3.png").size
+
+
+def test_lines_tell_no_single_classes() -> None:
+    metrics = {"val/dice": 0.5, "val/dice_liver": 0.4, "val/old_dice": 0.3, "train/loss": 1.0}
+    assert callbacks.shown(metrics, "val/") == ["val/dice 0.5", "val/old_dice 0.3"]
+
+
 def test_nothing_is_drawn_without_metrics(tmp_path: Path) -> None:
     draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     (tmp_path / "metrics.csv").write_text("epoch,step\n")
