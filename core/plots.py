@@ -20,8 +20,8 @@ COLOURS = {"train": "#9aa5b1", "val": "#d9480f", "test": "#2b6cb0"}
 def draw_curves(table: Path, path: Path) -> None:
     """Draw every metric of a metrics table over the optimizer steps, one panel for each name after the stage.
 
-    A metric `<method>_<metric>` beside `<metric>` is a baseline and is drawn dashed in the same panel; `<metric>_<class>`
-    is that of one class and is drawn thin there.
+    A metric `<method>_<metric>` beside `<metric>` is a baseline and is drawn dashed in the same panel, and
+    `<metric>_<class>` is that of one class and is drawn thin there.
 
     Args:
         table: CSV file with a column `step` and columns such as `train/loss`, `val/loss`, `val/psnr`.
