@@ -54,6 +54,25 @@ def test_scaling_by_one_changes_nothing_and_the_frame_of_reference_is_kept():
     assert coarse.scaled(2).frame_of_reference == "1.2.3"
 
 
+@pytest.mark.parametrize("name", AFFINES)
+@pytest.mark.parametrize("shape", [(4, 11, 7), (6, 1, 30)])
+def test_other_numbers_of_voxels_fill_the_same_box(name, shape):
+    stored, made = volume(name), volume(name).resized(shape)
+    assert made.shape == shape
+    for at in np.ndindex(2, 2, 2):
+        edges = [np.multiply(at, each.shape[::-1]) - 0.5 for each in (stored, made)]
+        assert np.allclose(corner(stored.affine, edges[0]), corner(made.affine, edges[1]), atol=1e-9)
+    assert np.allclose(made.spacing_mm, np.multiply(stored.spacing_mm, np.divide(SHAPE, shape)))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("straight", "SAR"), ("flipped", "IAL"), ("to the left", "SAL"), ("sagittal", "RSP"), ("oblique", "SAR")],
+)
+def test_an_orientation_names_the_closest_axes(name, expected):
+    assert volume(name).orientation == expected
+
+
 def test_spacing_is_given_along_the_axes_of_arrays():
     assert volume("anisotropic").spacing_mm == (5, 0.5, 0.46875)
     assert np.allclose(volume("oblique").spacing_mm, (2.2, 1.3, 0.8))

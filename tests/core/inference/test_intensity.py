@@ -46,6 +46,16 @@ def test_each_channel_is_standardised_over_the_whole_volume():
     assert np.allclose(result.std(axis=(1, 2, 3)), 1, atol=1e-5)
 
 
+def test_zeros_may_be_left_out_and_stay_zero(monkeypatch):
+    holed = np.where(np.random.default_rng(1).random(VALUES.shape) < 0.4, 0, VALUES)
+    monkeypatch.setattr(Field, "read", lambda self, window: holed[:, *window])
+    result = scaled(intensity={"zscore": "nonzero"}).astype(float)
+    assert (result[holed == 0] == 0).all()
+    for values, found in zip(holed.astype(float), result, strict=True):
+        brain = values[values != 0]
+        assert np.allclose(found[values != 0], (brain - brain.mean()) / brain.std(), atol=1e-5)
+
+
 def test_percentiles_are_those_of_each_channel_of_the_whole_volume():
     low, high = np.percentile(VALUES.astype(float), [2, 98], axis=(1, 2, 3), keepdims=True)
     expected = ((VALUES - low) / (high - low)).clip(0, 1)
@@ -54,16 +64,22 @@ def test_percentiles_are_those_of_each_channel_of_the_whole_volume():
 
 def test_a_constant_channel_stays_finite(monkeypatch):
     monkeypatch.setattr(Field, "read", lambda self, window: np.ones_like(VALUES[:, *window]))
-    for each in ({"zscore": True}, {"percentiles": [1, 99]}):
+    for each in ({"zscore": True}, {"zscore": "nonzero"}, {"percentiles": [1, 99]}):
         assert np.isfinite(scaled(intensity=each)).all()
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"window": [5, 1]}, {"zscore": False}, {"zscore": True, "window": [0, 1]}, {"other": 1}]
+    "wrong",
+    [{"window": [5, 1]}, {"zscore": False}, {"zscore": "some"}, {"zscore": True, "window": [0, 1]}, {"other": 1}],
 )
 def test_a_card_with_another_intensity_is_refused(wrong):
     with pytest.raises(UserError, match="intensity must be"):
         identity(intensity=wrong)
+
+
+def test_a_volume_of_zeros_stays_one(monkeypatch):
+    monkeypatch.setattr(Field, "read", lambda self, window: np.zeros_like(VALUES[:, *window]))
+    assert not scaled(intensity={"zscore": "nonzero"}).any()
 
 
 def test_the_engine_computes_on_scaled_values():
