@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from hashlib import sha256
 from operator import itemgetter
@@ -21,10 +20,10 @@ from torch.utils.data import DataLoader
 from ..core.activation_memory import activation_bytes
 from ..core.errors import UserError
 from .datasets.cache import user_cache
-from .datasets.patient_split import place_of
 from .datasets.sampling import CountingSampler, ShareSampler
-from .datasets.volume_case import Modality, VolumeCase, VolumeSource
+from .datasets.volume_case import Modality, VolumeCase, VolumeSource, in_fold
 from .datasets.volume_patches import TrainingPatches
+from .every_case import every_case
 from .volume_augmentation import VolumeAugmentation
 from .volume_cache import PREPARING, VolumeCache
 from .volume_checks import VolumeFacts
@@ -134,7 +133,7 @@ class VolumeData(L.LightningDataModule):
             if not cases:
                 raise UserError(f"the {name} set is empty; give data.{name} volumes.")
         self._warn_of_shared()
-        self._checked([case for cases in self.used.values() for case in cases])
+        self._checked([case for cases in self.used.values() for case in cases], "checking volumes")
         self.evaluation = [self._evaluation_case(name, case) for name, cases in sets.items() for case in cases]
         if stage == "fit":
             self._set_up_training()
@@ -285,17 +284,17 @@ class VolumeData(L.LightningDataModule):
         if self.patch_size and not self._takes(self.patch_size):
             raise UserError(f"data.patch_size {_times(self.patch_size)}: the network does not take this size.")
 
-    def _checked(self, cases: Sequence[VolumeCase]) -> list[VolumeFacts]:
+    def _checked(self, cases: Sequence[VolumeCase], told: str = "") -> list[VolumeFacts]:
         """Return the facts of cases, read where the cache has them not.
 
         Raises:
             UserError: cases cannot be used; says how many and which is the first.
         """
-        return self._each(cases, self._cached.facts)
+        return self._each(cases, self._cached.facts, told)
 
     def _set_up_training(self) -> None:
         cases, card = self._parts[0], self.plan.card()
-        volumes = self._each(cases, lambda case: self._cached.prepared(case, card))
+        volumes = self._each(cases, lambda case: self._cached.prepared(case, card), "preparing volumes")
         self.training = TrainingPatches(
             volumes,
             self.plan.patch_size,
@@ -306,26 +305,10 @@ class VolumeData(L.LightningDataModule):
             self.augmentation,
         )
 
-    def _each(self, cases: Sequence[VolumeCase], function: Callable[[VolumeCase], Any]) -> list[Any]:
+    def _each(self, cases: Sequence[VolumeCase], function: Callable[[VolumeCase], Any], told: str = "") -> list[Any]:
         """Call a function that keeps its results with each case, on all threads; processes begin at other cases."""
         first = self.trainer.global_rank * len(cases) // self.trainer.world_size
-        results: dict[VolumeCase, Any] = {}
-        problems: dict[VolumeCase, str] = {}
-
-        def call(case: VolumeCase) -> None:
-            try:
-                results[case] = function(case)
-            except UserError as error:
-                problems[case] = str(error)
-
-        with ThreadPoolExecutor(max(self.workers, 1)) as pool:
-            [*pool.map(call, dict.fromkeys([*cases[first:], *cases[:first]]))]
-        told = [problems[case] for case in dict.fromkeys(cases) if case in problems]
-        if len(told) == 1:
-            raise UserError(told[0])
-        if told:
-            raise UserError(f"{len(told)} of {len(cases)} cases cannot be used; the first: {told[0]}")
-        return [results[case] for case in cases]
+        return every_case(cases, function, self.workers, first, "" if self.trainer.global_rank else told)
 
     def _check_classes(self, facts: Sequence[VolumeFacts]) -> None:
         absent = np.flatnonzero(np.sum([each.counts for each in facts], axis=0) == 0)
@@ -399,27 +382,6 @@ class VolumeData(L.LightningDataModule):
         sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
         only: Callable[[list[Any]], Any] = itemgetter(0)
         return DataLoader(self.evaluation, batch_size=1, sampler=sampler, collate_fn=only)
-
-
-def in_fold(cases: Sequence[VolumeCase], fold: int, folds: int, seed: int) -> tuple[list[VolumeCase], list[VolumeCase]]:
-    """Return the cases outside and inside of a fold; each patient is inside of one.
-
-    Args:
-        cases: to split.
-        fold: number of the fold, from 0.
-        folds: how many there are.
-        seed: another seed gives other folds.
-
-    Raises:
-        UserError: there are fewer patients than folds.
-    """
-    patients = sorted({each.group for each in cases}, key=lambda each: (place_of(f"{seed}/{each}"), each))
-    if len(patients) < folds:
-        raise UserError(
-            f"{len(patients)} patients cannot be split into data.folds {folds}; give fewer folds, or data.validation."
-        )
-    inside = {*patients[fold::folds]}
-    return [each for each in cases if each.group not in inside], [each for each in cases if each.group in inside]
 
 
 def _listed(sources: Sequence[VolumeSource]) -> list[VolumeCase]:

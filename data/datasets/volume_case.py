@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ...core.errors import UserError
 from .group_split import Part, Shares, groups_of
 from .image_masks import found_group
+from .patient_split import place_of
 
 Modality = Literal["CT", "MR"]
 """What values are: CT has a scale of its own (HU), which all cases share; those of MR mean something within one volume
@@ -82,3 +84,24 @@ def part_of(cases: list[VolumeCase], part: Part | None, shares: Shares, seed: in
         return cases
     chosen = groups_of((each.group for each in cases), part, shares, seed, where)
     return [each for each in cases if each.group in chosen]
+
+
+def in_fold(cases: Sequence[VolumeCase], fold: int, folds: int, seed: int) -> tuple[list[VolumeCase], list[VolumeCase]]:
+    """Return the cases outside and inside of a fold; each patient is inside of one.
+
+    Args:
+        cases: to split.
+        fold: number of the fold, from 0.
+        folds: how many there are.
+        seed: another seed gives other folds.
+
+    Raises:
+        UserError: there are fewer patients than folds.
+    """
+    patients = sorted({each.group for each in cases}, key=lambda each: (place_of(f"{seed}/{each}"), each))
+    if len(patients) < folds:
+        raise UserError(
+            f"{len(patients)} patients cannot be split into data.folds {folds}; give fewer folds, or data.validation."
+        )
+    inside = {*patients[fold::folds]}
+    return [each for each in cases if each.group not in inside], [each for each in cases if each.group in inside]

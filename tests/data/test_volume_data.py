@@ -1,5 +1,4 @@
 import json
-from collections import Counter
 from types import SimpleNamespace
 
 import monai.transforms
@@ -9,10 +8,8 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from foveal.core.errors import UserError
-from foveal.data.datasets.volume_case import VolumeCase
 from foveal.data.datasets.volume_pairs import VolumePairs
 from foveal.data.volume_channels import open_labels, open_volume
-from foveal.data.volume_data import in_fold
 from foveal.data.volume_run import prepared_labels
 
 from ..fixtures.volumes import Voxelwise, affine_of, arrays, data_module, save, write_pairs
@@ -74,21 +71,6 @@ def test_a_resumed_epoch_has_its_own_samples(tmp_path):
     again = next(iter(data.train_dataloader()))["image"]
     assert not torch.equal(first, again)
     assert torch.equal(again[0], data.training[12]["image"])
-
-
-def test_folds_hold_each_patient_once():
-    cases = [VolumeCase(f"p{n}_{k}", (), None, f"p{n}") for n in range(11) for k in range(2)]
-    inside = [in_fold(cases, fold, 5, seed=0)[1] for fold in range(5)]
-    counts = Counter(case.group for fold in inside for case in fold)
-    assert set(counts.values()) == {2}
-    assert len(counts) == 11
-    assert sorted(len(fold) for fold in inside) == [4, 4, 4, 4, 6]
-    for fold in range(5):
-        outside, scored = in_fold(cases, fold, 5, seed=0)
-        assert not {each.group for each in outside} & {each.group for each in scored}
-        assert len(outside) + len(scored) == 22
-    assert in_fold(cases[::-1], 0, 5, seed=0)[1][::-1] == inside[0]
-    assert in_fold(cases, 0, 5, seed=1)[1] != inside[0]
 
 
 def test_too_few_patients_for_the_folds_are_told(tmp_path):
