@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ..core.errors import UserError
 from .datasets.balanced_sampling import BalancedSampler
@@ -24,7 +21,8 @@ from .datasets.mask_values import MaskCode
 from .datasets.masked_files import MaskedFile
 from .datasets.masked_images import MaskSource
 from .datasets.masked_samples import Entry, EvaluationCases, TrainingMasks, in_cases
-from .datasets.sampling import ShareSampler, TrainingSampler
+from .datasets.sampling import TrainingSampler
+from .loaders import LoadedData
 from .transforms import MaskAugmentation
 
 logger = logging.getLogger(__name__)
@@ -33,7 +31,7 @@ Parts = dict[str, list[list[Entry]]]
 """{name of the set: entries of each of its sources}"""
 
 
-class SegmentationData(L.LightningDataModule):
+class SegmentationData(LoadedData):
     """Images with masks. The channels and the number of classes are the network's.
 
     All images and masks are read and held against each other once, before training, and kept decoded; what cannot be
@@ -110,37 +108,14 @@ class SegmentationData(L.LightningDataModule):
         """Return the pixels of each class in the training masks, int64 (classes,), at the masks' own sizes."""
         return torch.from_numpy(self.counts.sum(axis=0))
 
-    def train_dataloader(self) -> DataLoader:
-        """Return batches of augmented images and masks."""
-        world, rank = self.trainer.world_size, self.trainer.global_rank
+    def sampler(self, rank: int, world: int) -> TrainingSampler | BalancedSampler:
+        """Return the order of the images."""
         images = len(self.training.entries)
         length = images * self.repeats
-        if self.balance:
-            members = [np.flatnonzero(column) for column in self.counts.T]
-            sampler: Any = BalancedSampler(members, images, length, self.seed, rank, world)
-        else:
-            sampler = TrainingSampler(length, self.seed, rank, world)
-        sampler.set_epoch(self.trainer.current_epoch)  # a resumed run loads its first batches before Lightning does
-        return DataLoader(
-            self.training,
-            batch_size=self.batch_size // world,
-            sampler=sampler,
-            num_workers=self.workers,
-            drop_last=True,
-            persistent_workers=self.workers > 0,
-        )
-
-    def val_dataloader(self) -> DataLoader:
-        """Return the cases one by one."""
-        return self._evaluation_loader()
-
-    def test_dataloader(self) -> DataLoader:
-        """Return the cases one by one."""
-        return self._evaluation_loader()
-
-    def predict_dataloader(self) -> DataLoader:
-        """Return the cases one by one."""
-        return self._evaluation_loader()
+        if not self.balance:
+            return TrainingSampler(length, self.seed, rank, world)
+        members = [np.flatnonzero(column) for column in self.counts.T]
+        return BalancedSampler(members, images, length, self.seed, rank, world)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data in use: {part: [layout, licence, numbers and a digest, by source]}.
@@ -150,9 +125,8 @@ class SegmentationData(L.LightningDataModule):
         return self.facts
 
     def _check_options(self) -> None:
-        world, multiple = self.trainer.world_size, getattr(self._net(), "size_multiple", 1)
-        if self.batch_size % world:
-            raise UserError(f"data.batch_size {self.batch_size} must be a multiple of the {world} processes.")
+        self.check_batch_size()
+        multiple = getattr(self.net, "size_multiple", 1)
         if any(side < 1 or side % multiple for side in self.size):
             raise UserError(
                 f"data.size {self.size[0]}, {self.size[1]}: the network takes sides that are multiples of {multiple}."
@@ -179,7 +153,7 @@ class SegmentationData(L.LightningDataModule):
 
     def _opened(self, source: MaskSource) -> list[Entry]:
         code = MaskCode(self._classes(), source.values, self.soft)
-        channels, intensity = self._net().in_channels, getattr(source, "intensity", None)
+        channels, intensity = self.net.in_channels, getattr(source, "intensity", None)
         files: dict[Any, MaskedFile] = {}
         entries = []
         for case in source.cases():
@@ -270,15 +244,7 @@ class SegmentationData(L.LightningDataModule):
                 )
 
     def _classes(self) -> int:
-        return max(self._net().num_classes, 2)  # one output tells two classes apart
-
-    def _net(self) -> Any:
-        return self.trainer.lightning_module.net
-
-    def _evaluation_loader(self) -> DataLoader:
-        sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
-        only: Callable[[list[Any]], Any] = itemgetter(0)
-        return DataLoader(self.evaluation, batch_size=1, sampler=sampler, collate_fn=only)
+        return max(self.net.num_classes, 2)  # one output tells two classes apart
 
 
 def _files(entries: Sequence[Entry]) -> list[MaskedFile]:

@@ -6,24 +6,22 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import sha256
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ..core.activation_memory import activation_bytes
 from ..core.errors import UserError
 from .datasets.cache import user_cache
-from .datasets.sampling import CountingSampler, ShareSampler
+from .datasets.sampling import CountingSampler
 from .datasets.volume_case import Modality, VolumeCase, VolumeSource, in_fold
 from .datasets.volume_patches import TrainingPatches
 from .every_case import every_case
+from .loaders import LoadedData
 from .volume_augmentation import VolumeAugmentation
 from .volume_cache import PREPARING, VolumeCache
 from .volume_checks import VolumeFacts
@@ -34,7 +32,7 @@ logger = logging.getLogger(__name__)
 BATCHES = 250  # of an epoch, as nnU-Net has them
 
 
-class VolumeData(L.LightningDataModule):
+class VolumeData(LoadedData):
     """Volumes with labels. The channels and the number of classes are the network's.
 
     Every case is read and checked once before training; what cannot be used is told then. From all cases of `train`,
@@ -162,7 +160,7 @@ class VolumeData(L.LightningDataModule):
         Raises:
             UserError: a layout has more or fewer than the network.
         """
-        wanted = self._net().num_classes - 1
+        wanted = self.net.num_classes - 1
         for source in self.train_sources:
             names = [name for value, name in enumerate(source.classes, 1) if value not in self.relabel]
             if len(names) == wanted:
@@ -182,7 +180,7 @@ class VolumeData(L.LightningDataModule):
         Raises:
             UserError: a layout has more or fewer than the network.
         """
-        wanted = self._net().in_channels
+        wanted = self.net.in_channels
         names = next((tuple(each.channels) for each in self.train_sources if each.channels), None)
         if names and len(names) != wanted:
             raise UserError(
@@ -196,31 +194,9 @@ class VolumeData(L.LightningDataModule):
         """Return the voxels of each class in the training labels, int64 (classes,), as they are stored."""
         return torch.tensor([each.counts for each in self._checked(self._parts[0])]).sum(dim=0)
 
-    def train_dataloader(self) -> DataLoader:
-        """Return batches of augmented patches."""
-        world, rank = self.trainer.world_size, self.trainer.global_rank
-        sampler = CountingSampler(self.length - self.length % self.batch_size, self.seed, rank, world)
-        sampler.set_epoch(self.trainer.current_epoch)  # a resumed run loads its first batches before Lightning does
-        return DataLoader(
-            self.training,
-            batch_size=self.batch_size // world,
-            sampler=sampler,
-            num_workers=self.workers,
-            drop_last=True,
-            persistent_workers=self.workers > 0,
-        )
-
-    def val_dataloader(self) -> DataLoader:
-        """Return the cases one by one."""
-        return self._evaluation_loader()
-
-    def test_dataloader(self) -> DataLoader:
-        """Return the cases one by one."""
-        return self._evaluation_loader()
-
-    def predict_dataloader(self) -> DataLoader:
-        """Return the cases one by one."""
-        return self._evaluation_loader()
+    def sampler(self, rank: int, world: int) -> CountingSampler:
+        """Return the order of the patches, which is that of their numbers."""
+        return CountingSampler(self.length - self.length % self.batch_size, self.seed, rank, world)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the plan, for the checkpoint."""
@@ -266,9 +242,7 @@ class VolumeData(L.LightningDataModule):
         return {name: source.cases() for name, source in self.test_sources.items()}
 
     def _check_options(self) -> None:
-        world = self.trainer.world_size
-        if self.batch_size % world:
-            raise UserError(f"data.batch_size {self.batch_size} must be a multiple of the {world} processes.")
+        self.check_batch_size()
         if self.length < self.batch_size:
             raise UserError(
                 f"data.patches_per_epoch {self.length} is less than data.batch_size {self.batch_size}; raise it."
@@ -317,7 +291,7 @@ class VolumeData(L.LightningDataModule):
             name = f" ({self.classes[number - 1]})" if number and self.classes else ""
             raise UserError(
                 f"no training label holds the class {number}{name}; correct the labels or data.relabel, or give a "
-                f"network of fewer than {self._net().num_classes} classes."
+                f"network of fewer than {self.net.num_classes} classes."
             )
 
     def _warn_of_shared(self) -> None:
@@ -344,7 +318,7 @@ class VolumeData(L.LightningDataModule):
         Raises:
             UserError: the network does not run on PyTorch's meta device.
         """
-        net = self._net()
+        net = self.net
         samples = self.batch_size // self.trainer.world_size
         try:
             return activation_bytes(net, (samples, net.in_channels, *patch)) / (self.memory_mb * 1e6)
@@ -368,20 +342,12 @@ class VolumeData(L.LightningDataModule):
 
     @property
     def _cached(self) -> VolumeCache:
-        net = self._net()
+        net = self.net
         return VolumeCache(self.cache, net.in_channels, net.num_classes, self.relabel)
 
     def _multiple(self) -> Extent:
-        multiple = self._net().size_multiple
+        multiple = self.net.size_multiple
         return (multiple,) * 3 if isinstance(multiple, int) else multiple
-
-    def _net(self) -> Any:
-        return self.trainer.lightning_module.net
-
-    def _evaluation_loader(self) -> DataLoader:
-        sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
-        only: Callable[[list[Any]], Any] = itemgetter(0)
-        return DataLoader(self.evaluation, batch_size=1, sampler=sampler, collate_fn=only)
 
 
 def _listed(sources: Sequence[VolumeSource]) -> list[VolumeCase]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-from torch.utils.data import DataLoader
-
 from ...core.errors import UserError
 from ...data.datasets.cache import PixelCache, user_cache
 from ...data.datasets.pairs import Pair, PairImages, PairSource, PatchDataset, WholeDataset
-from ...data.datasets.sampling import ShareSampler, TrainingSampler
+from ...data.datasets.sampling import TrainingSampler
+from ...data.loaders import LoadedData
 from ...data.transforms import PairAugmentation
 
 
-class SuperResolutionData(L.LightningDataModule):
+class SuperResolutionData(LoadedData):
     """Pairs of low- and high-resolution images. The scale and the channels are the network's.
 
     Args:
@@ -30,6 +28,8 @@ class SuperResolutionData(L.LightningDataModule):
         seed: seed of the order, the crops and the augmentation.
         cache: folder for decoded and reduced images; None means the user's cache folder.
     """
+
+    collate = None
 
     def __init__(
         self,
@@ -59,9 +59,7 @@ class SuperResolutionData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """List the files that the stage needs, so that a missing one is told before any work."""
-        world = self.trainer.world_size
-        if self.batch_size % world:
-            raise UserError(f"data.batch_size {self.batch_size} must be a multiple of the {world} processes.")
+        self.check_batch_size()
         if stage == "fit":
             self.train_pairs = self._images(self.train_sources)
             if len(self.train_pairs) * self.repeats < self.batch_size:
@@ -69,35 +67,14 @@ class SuperResolutionData(L.LightningDataModule):
                     f"one epoch has {len(self.train_pairs) * self.repeats} patches, fewer than data.batch_size "
                     f"{self.batch_size}; raise data.repeats, so that every image gives more patches."
                 )
+            self.training = PatchDataset(self.train_pairs, self.patch, self.seed, self.augmentation)
         sets = self.validation_sources if stage in ("fit", "validate") else self.test_sources
         self.used = ({"train": self.train_sources} if stage == "fit" else {}) | sets
         self.evaluation = WholeDataset({name: self._images(sources) for name, sources in sets.items()})
 
-    def train_dataloader(self) -> DataLoader:
-        """Return batches of (low, high) patches."""
-        length = len(self.train_pairs) * self.repeats
-        sampler = TrainingSampler(length, self.seed, self.trainer.global_rank, self.trainer.world_size)
-        sampler.set_epoch(self.trainer.current_epoch)  # a resumed run loads its first batches before Lightning does
-        return DataLoader(
-            PatchDataset(self.train_pairs, self.patch, self.seed, self.augmentation),
-            batch_size=self.batch_size // self.trainer.world_size,
-            sampler=sampler,
-            num_workers=self.workers,
-            drop_last=True,
-            persistent_workers=self.workers > 0,
-        )
-
-    def val_dataloader(self) -> DataLoader:
-        """Return whole images one by one."""
-        return self._evaluation_loader()
-
-    def test_dataloader(self) -> DataLoader:
-        """Return whole images one by one."""
-        return self._evaluation_loader()
-
-    def predict_dataloader(self) -> DataLoader:
-        """Return whole images one by one."""
-        return self._evaluation_loader()
+    def sampler(self, rank: int, world: int) -> TrainingSampler:
+        """Return the order of the patches."""
+        return TrainingSampler(len(self.train_pairs) * self.repeats, self.seed, rank, world)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data in use: {part: [licence, number, bytes, names of the images, by source]}."""
@@ -117,14 +94,7 @@ class SuperResolutionData(L.LightningDataModule):
         return [pair for source in sources for pair in source.pairs(self._scale())]
 
     def _images(self, sources: list[PairSource]) -> PairImages:
-        return PairImages(self._pairs(sources), self._scale(), self._net().in_channels, self.cache)
+        return PairImages(self._pairs(sources), self._scale(), self.net.in_channels, self.cache)
 
     def _scale(self) -> int:
-        return self._net().scale
-
-    def _net(self) -> Any:
-        return self.trainer.lightning_module.net
-
-    def _evaluation_loader(self) -> DataLoader:
-        sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(self.evaluation, batch_size=1, sampler=sampler)
+        return self.net.scale
