@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checks import Report
     from .io.formats import Kind
 
 
@@ -45,6 +46,8 @@ def check_and_print(
     json: Path | None = None,
     kinds: tuple[Kind, ...] | None = None,
     options: Mapping[str, Any] | None = None,
+    apart: float = 0.0,
+    look: Callable[[Report], None] | None = None,
 ) -> int:
     """Check a folder, print the report and write it as JSON; return the exit code.
 
@@ -54,6 +57,8 @@ def check_and_print(
         json: see `check`.
         kinds: the formats to look for; None for all.
         options: of the sources by name, each used by the formats that have it.
+        apart: see `checks.check_folder`.
+        look: adds to the report what an app looks at beside.
 
     Raises:
         UserError: a folder is missing or holds nothing of these formats.
@@ -72,7 +77,9 @@ def check_and_print(
         def tell(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        report = check_folder(input, labels, kinds or KINDS, options, tell)
+        report = check_folder(input, labels, kinds or KINDS, options, tell, apart)
+        if look:
+            look(report)
     if json:
         write_report(report, json)
     print_report(report)

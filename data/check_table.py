@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -41,6 +42,7 @@ def _rendered(report: Report) -> Group:
         sections.append(("folders", _folders(folders)))
     if report.classes:
         sections.append(("labels", _classes(report)))
+    sections += [(title, _facts(values)) for title, values in report.more.items()]
     sections += [(title, _listed(lines, style)) for title, style, lines in _lists(report)]
     bodies = ((Rule(title, align="left", style="dim"), Padding(body, (0, 0, 1, 0))) for title, body in sections)
     return Group(Padding(_head(report), (0, 0, 1, 0)), *chain.from_iterable(bodies), _foot(report))
@@ -166,10 +168,25 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share >= 0.001 else "< 0.1%"
 
 
+def _facts(values: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        shown = ", ".join(map(_told, value)) if isinstance(value, (list, tuple)) else _told(value)
+        table.add_row(escape(name), escape(shown))
+    return table
+
+
+def _told(value: object) -> str:
+    return _number(value) if isinstance(value, float) else str(value)
+
+
 def _lists(report: Report) -> Iterable[tuple[str, str, list[tuple[str, str]]]]:
     """Give title, colour and lines (name, text) of what is wrong and what should be looked at."""
     errors = [(each.item.name, text) for each in report.findings for text in each.errors]
     errors += [(name, "labels that belong to no file") for name in report.stray_labels]
+    errors += [(report.input.name, text) for text in report.problems]
     warnings = [(each.item.name, text) for each in report.findings for text in each.warnings]
     if errors:
         yield "cannot be used", "red", errors

@@ -15,7 +15,7 @@ from ..core.atomic import written_beside
 from ..core.errors import UserError
 from ..core.inference.streams import Source
 from .fingerprint import Facts, fingerprint, open_item
-from .geometry import SlideGeometry
+from .geometry import TOLERANCE_MM, SlideGeometry, VolumeGeometry
 from .inventory import Item, pair, take_inventory
 from .io.formats import KINDS, Kind
 
@@ -57,6 +57,8 @@ class Report:
         stray_labels: labels that belong to no file.
         ignored: files of other kinds.
         digest: SHA-256 over the names and samples of the usable files and their labels.
+        problems: what is wrong with the whole.
+        more: what an app tells beside, {title: {name: plain value}}.
     """
 
     input: Path
@@ -65,6 +67,8 @@ class Report:
     stray_labels: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     digest: str = ""
+    problems: list[str] = field(default_factory=list)
+    more: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def usable(self) -> list[Finding]:
@@ -73,8 +77,8 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Tell whether every file can be used and every label belongs to one."""
-        return len(self.usable) == len(self.findings) and not self.stray_labels
+        """Tell whether every file can be used, every label belongs to one, and nothing is wrong with the whole."""
+        return len(self.usable) == len(self.findings) and not self.stray_labels and not self.problems
 
     @property
     def classes(self) -> Counter[int]:
@@ -96,6 +100,8 @@ class Report:
             },
             "labels_without_image": self.stray_labels,
             "ignored": self.ignored,
+            "problems": self.problems,
+            **self.more,
             "items": [_written(each) for each in self.findings],
         }
 
@@ -106,6 +112,7 @@ def check_folder(
     kinds: tuple[Kind, ...] = KINDS,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    apart: float = 0.0,
 ) -> Report:
     """Read every file of a folder, and the labels that belong to it, and report.
 
@@ -115,6 +122,7 @@ def check_folder(
         kinds: the formats to look for.
         options: of the sources, each used by the formats that have it.
         progress: told after each file.
+        apart: of the finest spacing, by which the corners of labels of volumes may lie apart from those of the image.
 
     Raises:
         UserError: a folder is missing or holds nothing of these formats.
@@ -126,7 +134,7 @@ def check_folder(
         wanted, stray = pair(inventory.items, take_inventory(labels).items)
     findings = []
     for item, label in zip(inventory.items, wanted, strict=True):
-        findings.append(_checked(item, label, labels is not None, kinds, options or {}))
+        findings.append(_checked(item, label, labels is not None, kinds, options or {}, apart))
         if progress:
             progress(len(findings), len(inventory.items))
     _tell_duplicates(findings)
@@ -152,7 +160,12 @@ def fingerprint_of(known: list[tuple[str, ...]]) -> str:
 
 
 def _checked(
-    item: Item, label: Item | None, needs_label: bool, kinds: tuple[Kind, ...], options: Mapping[str, Any]
+    item: Item,
+    label: Item | None,
+    needs_label: bool,
+    kinds: tuple[Kind, ...],
+    options: Mapping[str, Any],
+    apart: float,
 ) -> Finding:
     finding = Finding(item, label=label)
     try:
@@ -160,7 +173,7 @@ def _checked(
         with source:
             finding.facts = fingerprint(kind, source)
             if label:
-                _check_label(finding, source)
+                _check_label(finding, source, apart)
     except Exception as error:  # whatever it is, the other files are still read
         finding.errors.append(_reason(error, item.path))
     if needs_label and not label:
@@ -170,14 +183,14 @@ def _checked(
     return finding
 
 
-def _check_label(finding: Finding, source: Source) -> None:
+def _check_label(finding: Finding, source: Source, apart: float) -> None:
     """Read the labels and hold their geometry against that of their file."""
     label = finding.label
     try:
         kind, labels = open_item(label)
         with labels:
             finding.label_facts = fingerprint(kind, labels, as_labels=True)
-            difference = _difference(source, labels)
+            difference = _difference(source, labels, apart)
     except Exception as error:
         finding.errors.append(f"labels: {_reason(error, label.path)}")
         return
@@ -185,8 +198,11 @@ def _check_label(finding: Finding, source: Source) -> None:
         finding.errors.append(f"labels of another geometry: {difference}")
 
 
-def _difference(source: Source, labels: Source) -> str | None:
+def _difference(source: Source, labels: Source, apart: float) -> str | None:
     """Say in which way labels lie elsewhere than their image, or None."""
+    if isinstance(source.geometry, VolumeGeometry) and isinstance(labels.geometry, VolumeGeometry):
+        tolerance = max(TOLERANCE_MM, apart * min(source.geometry.spacing_mm))
+        return source.geometry.difference(labels.geometry, tolerance)
     if type(source.geometry) is type(labels.geometry) and source.geometry is not None:
         return source.geometry.difference(labels.geometry)
     extents = [tuple(each.shape[-each.spatial :]) for each in (source, labels)]

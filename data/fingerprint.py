@@ -123,6 +123,7 @@ def fingerprint(kind: Kind, source: Source, as_labels: bool = False) -> Facts:
         if as_labels:
             labels.update(_counted(values, source))
     statistics.tell(facts)
+    facts.invalid = max(facts.invalid, getattr(source, "not_finite", 0) / statistics.samples)
     if kind == "slide":
         facts.content = float(source.tissue_overview.mean())
     facts.digest = digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from .io.formats import DICOM_SUFFIXES, KINDS, Kind, input_suffixes, is_dicom_fo
 
 OUTPUTS_OF_LABELS = ("_label", "_labels", "_mask", "_seg", "_segmentation", "_gt", "-label", "-mask", "-seg")
 """What may stand behind the name of an image in the name of its labels."""
+CHANNEL = re.compile(r"_\d{4}$")
+"""What stands behind the name of a case where every channel has a file, as nnU-Net numbers them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
 def pair(items: list[Item], labels: list[Item]) -> tuple[list[Item | None], list[Item]]:
     """Find the labels of each item: of the same name, or that name with "_label", "_mask" or the like behind it.
 
-    Names are compared with their folders, or without them where a name occurs once only.
+    Names are compared with their folders, or without them where a name occurs once only. Where an item has no labels of
+    its own, those without the number of a channel, such as _0000, are its.
 
     Returns:
         The labels of each item, or None; and the labels that belong to none.
@@ -90,10 +94,12 @@ def pair(items: list[Item], labels: list[Item]) -> tuple[list[Item | None], list
     by_name: dict[str, list[Item]] = {}
     for each in labels:
         by_name.setdefault(Path(_bare(each.stem)).name, []).append(each)
-    found: list[Item | None] = []
-    for item in items:
-        alike = by_name.get(Path(item.stem).name, [])
-        found.append(by_place.get(item.stem) or (alike[0] if len(alike) == 1 else None))
+
+    def labels_of(stem: str) -> Item | None:
+        alike = by_name.get(Path(stem).name, [])
+        return by_place.get(stem) or (alike[0] if len(alike) == 1 else None)
+
+    found = [labels_of(each.stem) or labels_of(CHANNEL.sub("", each.stem)) for each in items]
     used = {id(each) for each in found}
     return found, [each for each in labels if id(each) not in used]
 
