@@ -6,8 +6,6 @@ kind, each in a process of its own. The table is printed and appended to benchma
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 import warnings
@@ -17,7 +15,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import rasterio
-from measure import in_fresh_process, record, status_megabytes
+from measure import in_fresh_process, run, status_megabytes
 from rasterio.windows import Window
 
 from foveal.core.allocator import keep_freed_memory
@@ -101,6 +99,8 @@ ROWS: dict[str, tuple[str, Kind, str, str, int, int, Callable[[Path, int], None]
 }
 """What is run: title, format, suffixes of input and output, the two sizes, what makes the input, the card."""
 
+HEAD = "| what, small and large | small MB | large MB | memory | small s | large s |"
+
 
 def measured(row: str, size: str, folder: str) -> list[float]:
     """Copy an input through the engine in this process; return its peak megabytes and the seconds it took."""
@@ -128,18 +128,5 @@ def compared(row: str) -> str:
     return f"| {sizes} | {low:.0f} | {high:.0f} | {high / low:.2f}x | {short:.0f} | {long:.0f} |"
 
 
-def main() -> None:
-    """Measure the rows that were asked for, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all by default")
-    parser.add_argument("--peak", nargs=3, metavar=("ROW", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        print(json.dumps(measured(*options.peak)))
-        return
-    head = "| what, small and large | small MB | large MB | memory | small s | large s |"
-    record("Peak memory of tiled inference", [head, "|" + " --- |" * 6, *map(compared, options.rows or ROWS)])
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, "Peak memory of tiled inference", HEAD, ROWS, compared, measured)

@@ -6,8 +6,6 @@ Both outputs are compared first. The table is printed and appended to benchmarks
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +16,7 @@ import nibabel
 import numpy as np
 import rasterio
 import torch
-from measure import in_fresh_process, record, status_megabytes
+from measure import in_fresh_process, run, status_megabytes
 from rasterio.windows import Window
 from torch import Tensor, nn
 
@@ -144,6 +142,8 @@ ROWS: dict[str, tuple[str, str, Callable[[Path], None], Way, Way, Callable[[Path
 }
 """What is measured, suffix, what makes the input, the plain way, ours, and how outputs are compared."""
 
+HEAD = "| what | plain s | ours s | time | plain MB | ours MB | memory | difference |"
+
 
 def measured(row: str, way: str, folder: str) -> list[float]:
     """Run one way in this process; return seconds, and the megabytes by which memory grew at its peak."""
@@ -172,18 +172,5 @@ def compared(row: str) -> str:
     return f"| {title} | {plain:.1f} | {ours:.1f} | {ours / plain:.2f}x | {memory} | {differs:.0e} |"
 
 
-def main() -> None:
-    """Measure the rows that were asked for, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all by default")
-    parser.add_argument("--peak", nargs=3, metavar=("ROW", "WAY", "FOLDER"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        print(json.dumps(measured(*options.peak)))
-        return
-    head = "| what | plain s | ours s | time | plain MB | ours MB | memory | difference |"
-    record("Overhead of tiled inference", [head, "|" + " --- |" * 8, *map(compared, options.rows or ROWS)])
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, "Overhead of tiled inference", HEAD, ROWS, compared, measured)

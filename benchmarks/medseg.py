@@ -6,22 +6,17 @@ peak memory is taken in a fresh process for each form. The table is printed and 
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from measure import in_fresh_process, medians, peak_megabytes, record
+from measure import Forms, run_forms
 from torch import Tensor, nn
 
 from foveal.apps.medseg.models.msga import MSGA, Stage, Supervised
 from foveal.core.attention.channel_affinity import ChannelAffinityAttention
 from foveal.core.attention.position import PositionAttention
 from foveal.core.losses.guided_attention import GuidedAttentionLoss
-
-Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
-"""The plain form and ours, without arguments, each giving what both must agree on."""
 
 STEP_IMAGES = 2
 
@@ -150,37 +145,5 @@ ROWS = {"inference": inference, "training": training, "position": position, "pos
 CHECKED = ROWS | {"training": lambda: training(64, torch.float64)}
 
 
-def compared(name: str) -> str:
-    """Measure one row of the table."""
-    torch.manual_seed(0)
-    expected, found = (form() for form in CHECKED[name]())
-    difference = float((found - expected).norm() / expected.norm())
-    assert difference < 1e-4, f"{name}: the two forms differ by {difference:.1e}"
-    plain, ours = ROWS[name]()
-    slow, fast = medians([plain, ours])
-    large, small = (in_fresh_process(__file__, name, form) for form in ("plain", "ours"))
-    what = (ROWS[name].__doc__ or "").rstrip(".")
-    return (
-        f"| {what} | {1e3 * slow:.0f} | {1e3 * fast:.0f} | {slow / fast:.1f}x "
-        f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference:.0e} |"
-    )
-
-
-def main() -> None:
-    """Measure the rows that were asked for, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all by default")
-    parser.add_argument("--peak", nargs=2, metavar=("ROW", "FORM"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        row, form = options.peak
-        torch.manual_seed(0)
-        print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
-        return
-    lines = ["| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    record("Segmentation of slices", [*lines, *(compared(row) for row in options.rows or ROWS)])
-
-
 if __name__ == "__main__":
-    main()
+    run_forms(__file__, __doc__, "Segmentation of slices", ROWS, CHECKED)

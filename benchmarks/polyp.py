@@ -7,14 +7,13 @@ process for each form. The table is printed and appended to benchmarks/RESULTS.m
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measure import in_fresh_process, medians, peak_megabytes, record
+from measure import Forms, run_forms
 from torch import Tensor, nn
 
 from foveal.apps.polyp.models.pranet import PartialDecoder, PraNet, ReceptiveFieldBlock, doubled, resized
@@ -26,9 +25,6 @@ from foveal.core.losses.structure import StructureLoss
 SIDE = 352  # pixels, the size of the published training and evaluation
 SMALL_SIDE = 128  # pixels, where the forms are compared
 BATCH = 4  # images in a training step
-
-Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
-"""The plain form and ours, without arguments, each giving what both must agree on."""
 
 
 def plain_copy(net: PraNet) -> PraNet:
@@ -130,40 +126,8 @@ def training(side: int = SIDE, dtype: torch.dtype = torch.float32) -> Forms:
 
 
 ROWS = {"inference": inference, "training": training}
-
-
-def compared(name: str) -> str:
-    """Measure one row of the table."""
-    torch.manual_seed(0)
-    expected, found = (form() for form in ROWS[name](SMALL_SIDE, torch.float64))
-    difference = float((found - expected).norm() / expected.norm())
-    assert difference < 1e-9, f"{name}: the two forms differ by {difference:.1e}"
-    plain, ours = ROWS[name]()
-    slow, fast = medians([plain, ours])
-    large, small = (in_fresh_process(__file__, name, form) for form in ("plain", "ours"))
-    what = (ROWS[name].__doc__ or "").rstrip(".")
-    return (
-        f"| {what} | {1e3 * slow:.0f} | {1e3 * fast:.0f} | {slow / fast:.2f}x "
-        f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference:.0e} |"
-    )
-
-
-def main() -> None:
-    """Measure the rows that were asked for, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all by default")
-    parser.add_argument("--peak", nargs=2, metavar=("ROW", "FORM"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        row, form = options.peak
-        torch.manual_seed(0)
-        print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
-        return
-    lines = ["| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    lines += [compared(row) for row in options.rows or ROWS]
-    record("Polyp segmentation", lines)
+CHECKED = {name: partial(forms, SMALL_SIDE, torch.float64) for name, forms in ROWS.items()}
 
 
 if __name__ == "__main__":
-    main()
+    run_forms(__file__, __doc__, "Polyp segmentation", ROWS, CHECKED, limit=1e-9)

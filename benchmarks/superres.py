@@ -6,8 +6,6 @@ fresh process for each form. The table is printed and appended to benchmarks/RES
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import tempfile
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import in_fresh_process, medians, peak_megabytes, record, status_megabytes
+from measure import FORMS_HEAD, Forms, compare_forms, form_megabytes, in_fresh_process, run, status_megabytes
 from torch import Tensor, nn
 
 from foveal.apps.superres.models.dlgsanet import DLGSANet
@@ -27,9 +25,6 @@ from foveal.core.blocks.mlp import GatedDepthwiseFeedForward
 from foveal.core.blocks.norm import LayerNorm2d
 from foveal.kernels.channel_attention import channel_attention
 from foveal.kernels.dynamic_conv import dynamic_conv2d
-
-Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
-"""The plain form and ours, without arguments, each giving what both must agree on."""
 
 
 def plain_dynamic_conv(x: Tensor, kernels: Tensor) -> Tensor:
@@ -164,22 +159,6 @@ ROWS = {
 }
 
 
-def compared(name: str) -> str:
-    """Measure one row of the table."""
-    torch.manual_seed(0)
-    plain, ours = ROWS[name]()
-    expected, found = plain(), ours()
-    difference = float((found - expected).norm() / expected.norm())
-    assert difference < 1e-4, f"{name}: the two forms differ by {difference:.1e}"
-    slow, fast = medians([plain, ours])
-    large, small = (in_fresh_process(__file__, name, form) for form in ("plain", "ours"))
-    what = (ROWS[name].__doc__ or "").rstrip(".")
-    return (
-        f"| {what} | {1e3 * slow:.0f} | {1e3 * fast:.0f} | {slow / fast:.1f}x "
-        f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference:.0e} |"
-    )
-
-
 def photograph() -> str:
     """Enlarge a generated photograph of 24 megapixels by two on the command line; tell its time and peak memory."""
     from foveal.data.io.image import write_image
@@ -209,32 +188,18 @@ def _attend(mixer: ChannelAttention, qkv: Tensor) -> Tensor:
     return plain_channel_attention(q, k, v, mixer.temperature).mT.unflatten(2, qkv.shape[2:])
 
 
-def main() -> None:
-    """Measure the rows that were asked for, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)} or photograph; all by default")
-    parser.add_argument("--peak", nargs=2, metavar=("ROW", "FORM"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        row, form = options.peak
-        torch.manual_seed(0)
-        if row == "photograph":
-            enlarge(form)
-            print(json.dumps(status_megabytes("VmHWM")))
-        else:
-            print(json.dumps(peak_megabytes(ROWS[row]()[form == "ours"])))
-        return
-    lines = []
-    asked = options.rows or [*ROWS, "photograph"]
-    table = [row for row in asked if row in ROWS]
-    if table:
-        lines.append("| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |")
-        lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
-        lines += [compared(row) for row in table]
-    if "photograph" in asked:
-        lines += ["", photograph()]
-    record("Super-resolution", lines)
+def compared(row: str) -> str:
+    """Measure a row of the table, or return what comes after it."""
+    return f"\n{photograph()}" if row == "photograph" else compare_forms(__file__, ROWS, ROWS, 1e-4, row)
+
+
+def measured(row: str, form: str) -> float:
+    """Return the peak memory of a form, or of a process that enlarges the photograph."""
+    if row != "photograph":
+        return form_megabytes(ROWS, row, form)
+    enlarge(form)
+    return status_megabytes("VmHWM")
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, "Super-resolution", FORMS_HEAD, [*ROWS, "photograph"], compared, measured)
