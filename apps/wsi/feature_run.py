@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -208,6 +209,7 @@ _opened: tuple[Settings, Encoder, torch.device] | None = None  # of a worker pro
 
 def _open(settings: Settings, threads: int) -> None:
     global _opened
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted process ends without a traceback
     keep_freed_memory()
     torch.set_num_threads(threads)
     _opened = settings, open_encoder(settings.encoder, settings.encoder_weights), find_device(settings.device)
