@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, ClassVar
 
-import lightning as L
-
 from ..core.errors import UserError
 from .datasets.patient_split import Labelled, fold_of_patients, split_patients
+from .loaders import LoadedData
 
 Parts = dict[str, list[Any]]
 """{name of the part: what is in it, see `Labelled`}"""
 
 
-class LabelledData(L.LightningDataModule):
+class LabelledData(LoadedData):
     """The parts of a labelled data set, never parting a patient. A subclass opens what they hold.
 
     Args:
@@ -160,7 +159,7 @@ class LabelledData(L.LightningDataModule):
         return tuple(fixed or sorted({each.label for each in train}))
 
     def _check_network(self) -> None:
-        has = getattr(self._net(), "num_classes", len(self.classes))
+        has = getattr(self.net, "num_classes", len(self.classes))
         if has != len(self.classes):
             raise UserError(
                 f"the network has {has} classes and the data {len(self.classes)} ({', '.join(self.classes)}); "
@@ -190,6 +189,3 @@ class LabelledData(L.LightningDataModule):
                     f"{len(shared)} patients are in the training and the {name} set, such as {shared[0]!r}; "
                     "split by patient, or leave out data.validation to have it done."
                 )
-
-    def _net(self) -> Any:
-        return self.trainer.lightning_module.net

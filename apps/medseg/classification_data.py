@@ -72,9 +72,7 @@ class ClassificationData(LabelledData):
 
     def setup(self, stage: str) -> None:
         """List, check and read the images that the stage needs, so that what is wrong is told before any work."""
-        world = self.trainer.world_size
-        if self.batch_size % world:
-            raise UserError(f"data.batch_size {self.batch_size} must be a multiple of the {world} processes.")
+        self.check_batch_size()
         super().setup(stage)
 
     def listed(self, source: LabelledSource) -> list[LabelledImage]:
@@ -88,38 +86,9 @@ class ClassificationData(LabelledData):
         if "train" in opened:
             self.training = TrainingImages(opened["train"], self.seed, self.augmentation, not self.align_inputs)
 
-    def train_dataloader(self) -> DataLoader:
-        """Return batches of augmented images."""
-        trainer = self.trainer
-        sampler = ClassSampler(
-            self.training.pixels.labels,
-            self.sampling,
-            self.batch_size,
-            self.seed,
-            trainer.global_rank,
-            trainer.world_size,
-        )
-        sampler.set_epoch(trainer.current_epoch)  # a resumed run loads its first batches before Lightning does
-        return DataLoader(
-            self.training,
-            batch_size=self.batch_size // trainer.world_size,
-            sampler=sampler,
-            num_workers=self.workers,
-            drop_last=True,
-            persistent_workers=self.workers > 0,
-        )
-
-    def val_dataloader(self) -> DataLoader:
-        """Return batches of images as they are."""
-        return self._evaluation_loader()
-
-    def test_dataloader(self) -> DataLoader:
-        """Return batches of images as they are."""
-        return self._evaluation_loader()
-
-    def predict_dataloader(self) -> DataLoader:
-        """Return batches of images as they are."""
-        return self._evaluation_loader()
+    def sampler(self, rank: int, world: int) -> ClassSampler:
+        """Return the order of the images."""
+        return ClassSampler(self.training.pixels.labels, self.sampling, self.batch_size, self.seed, rank, world)
 
     def check_training(self, train: Sequence[LabelledImage]) -> None:
         """Refuse training images that lack a class or do not fill a batch."""
@@ -132,11 +101,12 @@ class ClassificationData(LabelledData):
             )
 
     def _opened(self, images: list[LabelledImage]) -> LabelledPixels:
-        pixels = LabelledPixels(images, self.classes, self.size, getattr(self._net(), "in_channels", 3), self.cache)
+        pixels = LabelledPixels(images, self.classes, self.size, getattr(self.net, "in_channels", 3), self.cache)
         pixels.read_all(self.trainer.global_rank, self.trainer.world_size, self.workers)
         return pixels
 
-    def _evaluation_loader(self) -> DataLoader:
+    def evaluation_loader(self) -> DataLoader:
+        """Return batches of images as they are."""
         sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(
             self.evaluation,

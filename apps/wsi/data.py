@@ -127,30 +127,14 @@ class BagData(LabelledData):
         deviation[deviation < 1e-6 * np.maximum(np.abs(mean), 1)] = 1
         return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
-    def train_dataloader(self) -> DataLoader:
-        """Return the bags in the order of the epoch."""
-        trainer = self.trainer
-        sampler = TrainingSampler(len(self.training), self.seed, trainer.global_rank, trainer.world_size)
-        sampler.set_epoch(trainer.current_epoch)  # a resumed run loads its first batches before Lightning does
-        return DataLoader(
-            self.training,
-            batch_size=1,
-            sampler=sampler,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-        )
+    def sampler(self, rank: int, world: int) -> TrainingSampler:
+        """Return the order of the bags."""
+        return TrainingSampler(len(self.training), self.seed, rank, world)
 
-    def val_dataloader(self) -> DataLoader:
-        """Return the bags one by one."""
-        return self._evaluation_loader()
-
-    def test_dataloader(self) -> DataLoader:
-        """Return the bags one by one."""
-        return self._evaluation_loader()
-
-    def predict_dataloader(self) -> DataLoader:
-        """Return the bags one by one."""
-        return self._evaluation_loader()
+    @property
+    def batch_size(self) -> int:
+        """Bags of one step: one on each process."""
+        return self.trainer.world_size
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data in use, with what the files tell of the features."""
@@ -169,7 +153,7 @@ class BagData(LabelledData):
         except UserError as error:
             return str(error)
         where = f"{bag.path}: {bag.name}"
-        expected = getattr(self._net(), "in_channels", found.values.shape[1])
+        expected = getattr(self.net, "in_channels", found.values.shape[1])
         if found.values.shape[1] != expected:
             return (
                 f"{where} has features of {found.values.shape[1]} channels, but the network takes {expected}; all must "
@@ -183,7 +167,8 @@ class BagData(LabelledData):
             )
         return {name: found.facts[name] for name in FACTS if name in found.facts}
 
-    def _evaluation_loader(self) -> DataLoader:
+    def evaluation_loader(self) -> DataLoader:
+        """Return the bags one by one."""
         sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(self.evaluation, batch_size=1, sampler=sampler, num_workers=self.workers)
 
