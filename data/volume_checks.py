@@ -18,8 +18,6 @@ from .volume_channels import check_grid, open_labels, open_volume
 
 SAMPLES = 10_000  # voxels of objects whose values are looked at
 SLAB = 4 << 20  # voxels that are read at once
-HIGHEST = 255
-"""Of the label values; training keeps them in bytes."""
 
 
 @dataclass(frozen=True)
