@@ -6,20 +6,15 @@ itself, is taken in a fresh process for each form. The table is printed and appe
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 
 import torch
-from measure import in_fresh_process, medians, peak_megabytes, record
+from measure import Forms, run_forms
 from torch import Tensor
 
 from foveal.apps.wsi.models.acmil import ACMIL, BagNetwork, BagOutputs, MultiHeadACMIL
 from foveal.core.attention.mil import HeadMerge
 from foveal.core.losses.branch_attention import BranchAttentionLoss
-
-Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
-"""The plain form and ours, without arguments, each giving what both must agree on."""
 
 
 def plain_gated(net: ACMIL, bag: Tensor) -> BagOutputs:
@@ -70,7 +65,7 @@ def network(kind: type[BagNetwork]) -> BagNetwork:
 
 
 def inference(kind: type[BagNetwork]) -> Forms:
-    """One pass over a bag."""
+    """Return both forms of one pass over a bag."""
     net, bag = network(kind).eval(), torch.randn(1, 100_000, 1024)
 
     def run(forward: Callable[[Tensor], BagOutputs]) -> Tensor:
@@ -81,7 +76,7 @@ def inference(kind: type[BagNetwork]) -> Forms:
 
 
 def training(kind: type[BagNetwork]) -> Forms:
-    """One training step, with ACMIL's loss."""
+    """Return both forms of one training step, with ACMIL's loss."""
     net, bag = network(kind).train(), torch.randn(1, 20_000, 1024)
 
     def step(forward: Callable[[Tensor], BagOutputs]) -> Tensor:
@@ -92,45 +87,27 @@ def training(kind: type[BagNetwork]) -> Forms:
     return lambda: step(lambda x: PLAIN[kind](net, x)), lambda: step(net)
 
 
-ROWS: dict[str, tuple[str, Callable[[], Forms]]] = {
-    "gated": ("ACMIL, gated, one pass over 100,000 x 1,024", lambda: inference(ACMIL)),
-    "heads": ("ACMIL, multi-head, one pass over 100,000 x 1,024", lambda: inference(MultiHeadACMIL)),
-    "gated_step": ("ACMIL, gated, one training step, 20,000 x 1,024", lambda: training(ACMIL)),
-    "heads_step": ("ACMIL, multi-head, one training step, 20,000 x 1,024", lambda: training(MultiHeadACMIL)),
-}
+def gated() -> Forms:
+    """ACMIL, gated, one pass over a bag of 100,000 x 1,024."""
+    return inference(ACMIL)
 
 
-def compared(name: str) -> str:
-    """Measure one row of the table."""
-    torch.manual_seed(0)
-    what, forms = ROWS[name]
-    plain, ours = forms()
-    expected, found = plain(), ours()
-    difference = float((found - expected).norm() / expected.norm())
-    assert difference < 1e-3, f"{name}: the two forms differ by {difference:.1e}"
-    slow, fast = medians([plain, ours])
-    large, small = (in_fresh_process(__file__, name, form) for form in ("plain", "ours"))
-    return (
-        f"| {what} | {slow:.2f} | {fast:.2f} | {slow / fast:.1f}x "
-        f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference:.0e} |"
-    )
+def heads() -> Forms:
+    """ACMIL, multi-head, one pass over a bag of 100,000 x 1,024."""
+    return inference(MultiHeadACMIL)
 
 
-def main() -> None:
-    """Measure the rows that were asked for, all by default."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all by default")
-    parser.add_argument("--peak", nargs=2, metavar=("ROW", "FORM"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.peak:
-        row, form = options.peak
-        torch.manual_seed(0)
-        print(json.dumps(peak_megabytes(ROWS[row][1]()[form == "ours"])))
-        return
-    lines = ["| what | plain s | ours s | faster | plain MB | ours MB | memory | difference |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    record("Slide classification", [*lines, *(compared(row) for row in options.rows or ROWS)])
+def gated_step() -> Forms:
+    """ACMIL, gated, one training step, a bag of 20,000 x 1,024."""
+    return training(ACMIL)
 
+
+def heads_step() -> Forms:
+    """ACMIL, multi-head, one training step, a bag of 20,000 x 1,024."""
+    return training(MultiHeadACMIL)
+
+
+ROWS = {"gated": gated, "heads": heads, "gated_step": gated_step, "heads_step": heads_step}
 
 if __name__ == "__main__":
-    main()
+    run_forms(__file__, __doc__, "Slide classification", ROWS, limit=1e-3)
