@@ -116,7 +116,7 @@ def test_a_shipped_config_is_found_from_any_folder(calls, tmp_path, monkeypatch)
     [
         (["superes", "fit"], "unknown command or app 'superes'; did you mean 'superres'?"),
         (["run", "apps/superes"], "no app 'apps/superes'; did you mean 'superres'?"),
-        (["run"], "run needs an app; there is medseg, polyp, superres"),
+        (["run"], "run needs an app; there is medseg, polyp, superres, wsi"),
         (["doctr"], "unknown command or app 'doctr'; did you mean 'doctor'?"),
         (["superres", "fti"], "superres has no command 'fti'; did you mean 'fit'?"),
         (["--verison"], "unknown option --verison; did you mean '--version'?"),
