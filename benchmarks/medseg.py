@@ -108,9 +108,9 @@ def training(side: int = 256, dtype: torch.dtype = torch.float32) -> Forms:
     return lambda: step(lambda image: plain_network(net, image)), lambda: step(net)
 
 
-def position() -> Forms:
+def position(channels: int = 64, *sizes: int) -> Forms:
     """The position attention, 64 channels, 64x64 positions, forward."""
-    block, x = attention()
+    block, x = attention(channels, sizes or (64, 64))
 
     def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
         with torch.inference_mode():
@@ -119,9 +119,9 @@ def position() -> Forms:
     return lambda: run(lambda image: plain_position(block, image)), lambda: run(block)
 
 
-def position_backward() -> Forms:
+def position_backward(channels: int = 64, *sizes: int) -> Forms:
     """The same, forward and backward."""
-    block, x = attention()
+    block, x = attention(channels, sizes or (64, 64))
     wanted = [x.requires_grad_(), *block.parameters()]
     grad = torch.randn_like(x)
 
@@ -131,11 +131,11 @@ def position_backward() -> Forms:
     return lambda: run(lambda image: plain_position(block, image)), lambda: run(block)
 
 
-def attention() -> tuple[PositionAttention, Tensor]:
-    """The block of MSGA at 256x256 pixels, and a map for it."""
-    block = PositionAttention(64)
+def attention(channels: int, sizes: tuple[int, ...]) -> tuple[PositionAttention, Tensor]:
+    """The block, by default of MSGA at 256x256 pixels, and a map for it."""
+    block = PositionAttention(channels, spatial_dims=len(sizes))
     nn.init.constant_(block.gamma, 0.5)
-    return block, torch.randn(1, 64, 64, 64)
+    return block, torch.randn(1, channels, *sizes)
 
 
 ROWS = {"inference": inference, "training": training, "position": position, "position_backward": position_backward}
