@@ -9,7 +9,11 @@ import numpy as np
 from .weights.card import Card
 from .weights.label import Label
 
-COLOURS = ((230, 57, 70), (42, 157, 143), (244, 162, 97), (69, 123, 157), (233, 196, 106), (155, 93, 229))
+COLOURS = (
+    (230, 57, 70), (42, 157, 143), (244, 162, 97), (69, 123, 157), (233, 196, 106), (155, 93, 229),
+    (0, 180, 216), (255, 112, 166), (112, 193, 51), (188, 108, 37), (120, 144, 255), (255, 241, 0),
+    (178, 34, 120), (128, 255, 219), (255, 127, 80), (190, 190, 255),
+)  # fmt: skip
 SIDE_PER_WIDTH = 300  # pixels of a picture's shorter side for each pixel of an outline
 
 
