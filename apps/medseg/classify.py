@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import hashlib
 import json
@@ -17,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.atomic import written_beside
 from ...core.errors import UserError
 from ...core.inference.batch import find_inputs, raise_failures, reason_of
+from ...core.inference.classes import TABLES, Row, chances, class_row, write_rows
 from ...core.inference.device import Precision, autocast, find_device
 from ...core.inference.journal import Journal, fingerprint
 from ...core.inference.prepared import prepared
@@ -30,13 +29,8 @@ from ...data.unit_image import fit, read_unit_image
 from .models.medusa import AttentionMaps
 
 KINDS = ("image", "dicom")
-SUFFIXES = (".csv", ".json")
 MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
 LARGEST_PICTURE = 640
-ABOVE = 0.5  # probability from which one of several independent classes is named
-
-Row = dict[str, Any]
-"""What is told of one input: "input", "predicted" and "probabilities", or "input" and "error"."""
 
 
 def classify(
@@ -72,7 +66,7 @@ def classify(
     Raises:
         UserError: an option does not fit, or an input could not be used.
     """
-    if output.suffix.lower() not in SUFFIXES or output.is_dir():
+    if output.suffix.lower() not in TABLES or output.is_dir():
         raise UserError(f"--output {output}: classes go into a table; end the name in .csv or .json.")
     if batch < 1:
         raise UserError(f"--batch {batch}: give at least 1.")
@@ -102,7 +96,7 @@ def classify(
                     looked(places[file])
                 rows.add(file, row)
                 reporter.line(row.get("error") or f"{row['predicted'] or 'none of the classes'}")
-        _write(output, [rows.of(file) for file in files], program.card)
+        write_rows(output, [rows.of(file) for file in files], program.card)
         journal.record(output, work)
         rows.delete()
     raise_failures([row["error"] for row in map(rows.of, files) if "error" in row], len(files))
@@ -149,7 +143,7 @@ class Classifier:
         for group in _alike(images):
             probabilities, maps = self._computed(np.stack([images[file] for file in group]))
             for place, file in enumerate(group):
-                row = self._row(file, probabilities[place])
+                row = class_row(file, probabilities[place], self.card)
                 draw = partial(self._draw, shown[file], maps[place], row) if self.attends else None
                 found[file] = row, draw
         return [found[file] for file in files]
@@ -169,12 +163,10 @@ class Classifier:
         low, high = self.card.value_range
         x = torch.from_numpy(images).to(self.device) * (high - low) + low
         logits, maps = self._run(x)
-        chances = self._chances(logits)
+        found = chances(logits, self.card)
         if self.tta:
-            chances = (chances + self._chances(self._run(x.flip(-1))[0])) / 2
-        if not torch.isfinite(chances).all():
-            raise UserError("the network's output is not finite; use --precision float32, or check the weights.")
-        return chances.cpu().numpy(), maps.float().cpu().numpy()
+            found = (found + chances(self._run(x.flip(-1))[0], self.card)) / 2
+        return found.cpu().numpy(), maps.float().cpu().numpy()
 
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(), self.context():
@@ -189,26 +181,13 @@ class Classifier:
             raise UserError(f"--overlay: {self.card.name} was exported without its attention; give its checkpoint.")
         return logits, torch.cat(maps, dim=1) if maps else x[:, :0]
 
-    def _chances(self, logits: Tensor) -> Tensor:
-        logits = logits.double()
-        return logits.softmax(dim=1) if self.card.activation == "softmax" else logits.sigmoid()
-
-    def _row(self, file: Path, probabilities: np.ndarray) -> Row:
-        names = self.card.outputs
-        if self.card.activation == "softmax":
-            predicted = names[int(probabilities.argmax())]
-        else:
-            predicted = "; ".join(name for name, each in zip(names, probabilities, strict=True) if each > ABOVE)
-        chances = {name: float(f"{each:.6g}") for name, each in zip(names, probabilities, strict=True)}
-        return {"input": str(file), "predicted": predicted, "probabilities": chances}
-
     @staticmethod
     def _draw(image: np.ndarray, maps: np.ndarray, row: Row, path: Path) -> None:
         from ...core.attention_overlay import draw_attention
 
-        chances = ", ".join(f"{name} {each:.0%}" for name, each in row["probabilities"].items())
+        told = ", ".join(f"{name} {each:.0%}" for name, each in row["probabilities"].items())
         named = [(title, each, None) for title, each in zip(MAP_TITLES, maps, strict=False)]
-        draw_attention(image, named, path, f"{Path(row['input']).name}: {chances}")
+        draw_attention(image, named, path, f"{Path(row['input']).name}: {told}")
 
 
 class _Rows:
@@ -255,7 +234,7 @@ def _places(files: Sequence[Path], overlay: Path | None) -> dict[Path, Path]:
         raise UserError("--input: names a file twice; give it once.")
     if overlay is None:
         return {}
-    if overlay.suffix.lower() in (*input_suffixes(KINDS), *SUFFIXES) or overlay.is_file():
+    if overlay.suffix.lower() in (*input_suffixes(KINDS), *TABLES) or overlay.is_file():
         raise UserError(f"--overlay {overlay}: pictures go to a folder; give its name.")
     places = {file: overlay / f"{file.stem}_attention.png" for file in files}
     for file, place in places.items():
@@ -273,17 +252,3 @@ def _alike(images: Mapping[Path, np.ndarray]) -> list[list[Path]]:
     for file, image in images.items():
         groups.setdefault(image.shape, []).append(file)
     return list(groups.values())
-
-
-def _write(output: Path, rows: Sequence[Row], card: Card) -> None:
-    """Write the table: CSV with a column for each class, or JSON with one object a line."""
-    with written_beside(output) as part, part.open("w", encoding="utf-8", newline="") as file:
-        if output.suffix.lower() == ".json":
-            file.write("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
-            return
-        writer = csv.writer(file)
-        writer.writerow(["input", "predicted", *(f"probability_{name}" for name in card.outputs), "error"])
-        for row in rows:
-            chances = row.get("probabilities", {})
-            values = [chances.get(name, "") for name in card.outputs]
-            writer.writerow([row["input"], row.get("predicted", ""), *values, row.get("error", "")])
