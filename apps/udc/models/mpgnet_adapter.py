@@ -119,6 +119,7 @@ def _card(net: MPGNet) -> Card:
             "init_args": {"display": net.display},
         },
         size_multiple=MPGNet.size_multiple,
+        smallest_size=MPGNet.smallest_size,
         tile=SIDE,
         overlap=SIDE // 4,
         training={"source": "https://github.com/SummerParadise-0922/MPGNet"},
