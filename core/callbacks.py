@@ -269,7 +269,10 @@ class Predictions(Callback):
         """Save every case of the batch."""
         number = batch_idx * trainer.world_size + trainer.global_rank
         for place, prediction in enumerate(outputs.float().cpu().numpy()):
-            words = [batch[key][place] for key in ("set", "name") if key in batch] if isinstance(batch, dict) else []
+            names = [batch[key] for key in ("set", "name") if key in batch] if isinstance(batch, dict) else []
+            words = [
+                each if isinstance(each, str) else each[place] for each in names
+            ]  # a case that comes alone, or several
             with written_beside(self.folder / f"{'_'.join(words) or f'{number:06}-{place}'}.npy") as part:
                 np.save(part, prediction)
 

@@ -103,9 +103,9 @@ class Segmentation(Task):
         case |= self.scores(probabilities, batch["masks"], _spacing(batch))
         return case, self._pictures(batch, probabilities)
 
-    def predict_step(self, batch: dict[str, Any], index: int) -> list[Tensor]:
-        """Return the probabilities of every slice of a case, each (K, h, w)."""
-        return [self._probabilities(image) for image in batch["images"]]
+    def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Return the probabilities of every slice of a case, (1, S, K, h, w)."""
+        return torch.stack([self._probabilities(image) for image in batch["images"]])[None]
 
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""

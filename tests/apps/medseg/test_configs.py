@@ -59,6 +59,7 @@ def test_every_config_trains_and_its_weights_are_used(config):
     options = ["--config", config, *small(content)]
     assert main(["medseg", "fit", *options]) == 0
     assert main(["medseg", "test", *options, "--ckpt_path", "best"]) == 0
+    assert main(["medseg", "predict", *options, "--ckpt_path", "best", "--trainer.limit_predict_batches", "1"]) == 0
     folder = Path("runs", Path(config).stem)
     assert {"best.ckpt", "last.ckpt", "cases_val.csv", "cases_test.csv"} <= {each.name for each in folder.iterdir()}
     classifies = "Classification" in content["model"]["class_path"]

@@ -90,6 +90,16 @@ def test_weights_from_volumes_of_ones_own_have_no_licence_of_others(capsys):
         assert not shipped("volseg", config, capsys)["model"]["init_args"]["licence"]
 
 
+def test_predictions_are_named_as_their_cases():
+    config = "configs/volseg/quickstart_dformer.yaml"
+    content = merged(config)
+    files = write_datasets(content)
+    assert main(["volseg", "predict", "--config", config, *small(content)]) == 0
+    (path,) = Path("runs").glob("*/predictions/*")
+    assert path.name == "validation_validation.npy"
+    assert np.load(path).shape == nibabel.load(files["validation"][0]).shape[::-1]
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_config_trains_and_what_it_finds_is_what_was_scored(config):
     content = merged(config)
