@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,9 +16,7 @@ from ...data.datasets.bag import Bag, BagSource
 from ...data.datasets.patient_split import Labelled, place_of
 from ...data.datasets.sampling import ShareSampler, TrainingSampler
 from ...data.labelled_data import LabelledData, Parts
-
-FACTS = ("encoder", "encoder_digest", "mpp", "patch_size")
-"""What must be the same of all bags, where their files tell it, as other features mean other things."""
+from .feature_facts import FACTS, alike, unfinite
 
 
 class Bags(Dataset[dict[str, Any]]):
@@ -159,12 +156,8 @@ class BagData(LabelledData):
                 f"{where} has features of {found.values.shape[1]} channels, but the network takes {expected}; all must "
                 "be of one encoder. Set model.net.in_channels, or make the features again."
             )
-        broken = ~np.isfinite(found.values).all(axis=1)
-        if broken.any():
-            return (
-                f"{where} has features that are no finite numbers in {int(broken.sum())} of {len(broken)} rows, first "
-                f"row {int(broken.argmax())}; make its features again."
-            )
+        if (problem := unfinite(found.values)) is not None:
+            return f"{where} {problem}."
         return {name: found.facts[name] for name in FACTS if name in found.facts}
 
     def evaluation_loader(self) -> DataLoader:
@@ -177,19 +170,12 @@ def _common(bags: Sequence[Bag], facts: Sequence[dict[str, Any]]) -> dict[str, A
     """Return what all bags tell of their features; refuse bags that differ in it."""
     for bag, found in zip(bags, facts, strict=True):
         for name in FACTS:
-            if not _alike(found.get(name), facts[0].get(name)):
+            if not alike(found.get(name), facts[0].get(name)):
                 raise UserError(
                     f"{bag.path}: {bag.name} has features of {name} {found.get(name)!r}, but {bags[0].name} of "
                     f"{facts[0].get(name)!r}; all must be made alike."
                 )
     return dict(facts[0])
-
-
-def _alike(first: object, second: object) -> bool:
-    """Tell whether two facts agree; micrometres may differ a little, as tiles are whole pixels of each slide."""
-    if isinstance(first, float) and isinstance(second, float):
-        return math.isclose(first, second, rel_tol=0.05)
-    return first == second
 
 
 def _few(bags: Sequence[Bag], shots: int, seed: int) -> list[Bag]:

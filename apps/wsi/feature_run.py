@@ -22,11 +22,12 @@ from ...core.errors import UserError
 from ...core.inference.batch import Item, Work, run_batch
 from ...core.inference.device import Precision, find_device
 from ...core.inference.engine import Progress
+from ...data.io.slide import SlideSource
 from .encoders import Encoder, open_encoder
 from .extraction import extract
 from .slides import Method, manifest_of, open_slide, outlines_file, pair_slides, tissue_of
 from .tile_files import find_tiles, read_tiles, stated_mpp, write_features
-from .tiling import check_tiling, plan_tiles
+from .tiling import Tiles, check_tiling, plan_tiles
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +112,7 @@ def describe(
             tiles = read_tiles(path, source)
             mpp = tiles.mpp
     with open_slide(slide, mpp, slide_mpp) as source:
-        if tiles is None:
-            tissue = tissue_of(source, settings.tissue, settings.method)
-            tiles = plan_tiles(source, settings.size, settings.step, settings.min_tissue, tissue)
+        tiles = tiles or lay_tiles(settings, source)
         begun = time.monotonic()
         found = extract(source, tiles, encoder, settings.batch, device, settings.precision, progress)
         rate = len(found) / (time.monotonic() - begun)
@@ -121,12 +120,31 @@ def describe(
     return f"{len(found)} tiles, {rate:.3g}/s"
 
 
-def _check(settings: Settings, workers: int, output: Path) -> None:
-    """Refuse options that do not fit; warn of those without effect."""
+def lay_tiles(settings: Settings, source: SlideSource) -> Tiles:
+    """Return the tiles of a slide, which is read at their resolution.
+
+    Raises:
+        UserError: no tissue is found, or none that a tile can hold.
+    """
+    tissue = tissue_of(source, settings.tissue, settings.method)
+    return plan_tiles(source, settings.size, settings.step, settings.min_tissue, tissue)
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse options that no slide could be described with.
+
+    Raises:
+        UserError: names the option.
+    """
     check_tiling(settings.mpp, settings.size, settings.step, settings.min_tissue)
     find_device(settings.device)
     if settings.batch < 1:
         raise UserError(f"--batch {settings.batch}: give at least 1.")
+
+
+def _check(settings: Settings, workers: int, output: Path) -> None:
+    """Refuse options that do not fit; warn of those without effect."""
+    check_settings(settings)
     if workers < 1:
         raise UserError(f"--workers {workers}: give at least 1.")
     if settings.tiles and not settings.tiles.is_dir():

@@ -9,7 +9,10 @@ micrometres per pixel). Attributes of `features`: name, encoder, encoder_digest 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,12 +52,32 @@ def write_features(
         written.attrs.update(facts)
 
 
-def read_tiles(path: Path, slide: SlideSource) -> Tiles:
+def write_attention(
+    path: Path, coords: np.ndarray | None, attention: np.ndarray, branches: np.ndarray, **facts: Any
+) -> None:
+    """Write how a network shares its attention among the tiles of a slide, with where they lie.
+
+    Args:
+        path: the file.
+        coords: (N, 2), corners of tiles in pixels of the finest level; None where that is not known.
+        attention: with which the slide's feature is made, float32 (N,), adds up to 1.
+        branches: that of each branch, float32 (N, K).
+        facts: attributes of `coords`.
+    """
+    with written_beside(path) as part, h5py.File(part, "w") as file:
+        file.create_dataset("attention", data=attention)
+        file.create_dataset("branches", data=branches)
+        if coords is not None:
+            file.create_dataset("coords", data=coords).attrs.update(facts)
+
+
+def read_tiles(path: Path, slide: SlideSource, given: Mapping[str, Any] = MappingProxyType({})) -> Tiles:
     """Return the tiles of a file that `tile`, CLAM or TRIDENT wrote.
 
     Args:
         path: the file.
         slide: the slide on which they lie.
+        given: the `patch_size` and `mpp` of tiles, where the file does not tell, as CLAM's features do not.
 
     Raises:
         UserError: the file is missing or damaged, tells no size of tiles, or is of another slide.
@@ -62,10 +85,15 @@ def read_tiles(path: Path, slide: SlideSource) -> Tiles:
     coords, facts = _read_coords(path)
     geometry = slide.geometry
     height, width = geometry.level0_shape
+    if "patch_size" not in facts and {"patch_size", "mpp"} <= given.keys():
+        facts |= {"patch_size": given["patch_size"], "downsample": given["mpp"] / geometry.level0_mpp}
     size = int(facts.get("patch_size", 0))
     size0 = int(facts.get("patch_size_level0", round(size * _downsample(facts))))
     if min(size, size0) < 1:
-        raise UserError(f"{path}: does not tell the size of tiles (patch_size); write it again with `tile`.")
+        raise UserError(
+            f"{path}: does not tell the size of tiles (patch_size); write it again with `tile`, or give --size and "
+            "--mpp to `infer`."
+        )
     stated = int(facts.get("level0_width", width)), int(facts.get("level0_height", height))
     if stated != (width, height) or not ((coords >= 0) & (coords < (width, height))).all():
         raise UserError(f"{path}: its tiles are not of {slide.path}, which has {width} x {height} pixels.")
@@ -110,19 +138,21 @@ def _downsample(facts: dict[str, object]) -> float:
     return float(np.mean(facts.get("downsample", 1.0)))
 
 
-def _write_coords(file: h5py.File, tiles: Tiles) -> None:
+def facts_of(tiles: Tiles) -> dict[str, Any]:
+    """Return the attributes of `coords`."""
     height, width = tiles.level0_shape
-    coords = file.create_dataset("coords", data=tiles.coords)
-    coords.attrs.update(
-        {
-            "name": tiles.slide,
-            "mpp": tiles.mpp,
-            "patch_size": tiles.size,
-            "patch_size_level0": tiles.size0,
-            "level0_mpp": tiles.level0_mpp,
-            "level0_width": width,
-            "level0_height": height,
-            "level0_magnification": round(UM_PER_MAGNIFICATION / tiles.level0_mpp, 4),
-            "target_magnification": round(UM_PER_MAGNIFICATION / tiles.mpp, 4),
-        }
-    )
+    return {
+        "name": tiles.slide,
+        "mpp": tiles.mpp,
+        "patch_size": tiles.size,
+        "patch_size_level0": tiles.size0,
+        "level0_mpp": tiles.level0_mpp,
+        "level0_width": width,
+        "level0_height": height,
+        "level0_magnification": round(UM_PER_MAGNIFICATION / tiles.level0_mpp, 4),
+        "target_magnification": round(UM_PER_MAGNIFICATION / tiles.mpp, 4),
+    }
+
+
+def _write_coords(file: h5py.File, tiles: Tiles) -> None:
+    file.create_dataset("coords", data=tiles.coords).attrs.update(facts_of(tiles))

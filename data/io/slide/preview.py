@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,8 +19,8 @@ from PIL import Image
 from scipy import ndimage
 
 from ....core.weights.card import Card
+from ...geometry import SlideGeometry
 from .classes import SlideClass, channels_of, classes_of, kind_of
-from .source import SlideSource
 
 LARGEST_WIDTH, LARGEST_HEIGHT = 1600, 1840  # pixels of the slide
 SMALLEST = 640  # pixels along the longer side of the slide
@@ -33,7 +34,29 @@ FRAME = (205, 205, 205)
 ROUND_LENGTHS_UM = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
-def draw_preview(path: Path, source: SlideSource, card: Card, grid: np.ndarray, step: float) -> None:
+class Backdrop(Protocol):
+    """What outputs are laid over: a slide, or a grid of its own over one.
+
+    Attributes:
+        path: the slide's file.
+        geometry: where samples of outputs lie.
+        overview: the slide at low resolution, uint8 (h, w, 3).
+        overview_mpp: micrometres per pixel of it.
+        tissue_overview: where there is something to be shown, bool, over the whole slide at any resolution.
+    """
+
+    path: Path
+    geometry: SlideGeometry
+    overview: np.ndarray
+    overview_mpp: float
+    tissue_overview: np.ndarray
+
+    def tissue(self, window: tuple[slice, ...], scale: int = 1) -> np.ndarray:
+        """Return where there is something to be written in a window of outputs `scale` times as fine, bool (h, w)."""
+        ...
+
+
+def draw_preview(path: Path, source: Backdrop, card: Card, grid: np.ndarray, step: float) -> None:
     """Draw the picture.
 
     Args:
@@ -82,7 +105,7 @@ Legend = Callable[[_Page, int, int, int], None]
 """Draws what the colours mean; given the left and lower edge and the height of its place, in pixels."""
 
 
-def _shown(source: SlideSource) -> tuple[np.ndarray, np.ndarray, float]:
+def _shown(source: Backdrop) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the slide and its tissue in the size of the picture, and pixels of the finest level per pixel of it."""
     overview = source.overview
     height, width = overview.shape[:2]

@@ -26,8 +26,7 @@ from ..gdal import gdal
 from ..sink import SpooledSink
 from .classes import SlideClass, channels_of, classes_of, kind_of
 from .outlines import annotation, areas_of, outlines, regions_of, write_annotations
-from .preview import draw_preview
-from .source import SlideSource
+from .preview import Backdrop, draw_preview
 
 TILE = 256  # pixels
 COARSEST = 256  # pixels along the longer side of the last level at most
@@ -43,7 +42,7 @@ class SlideSink(SpooledSink):
 
     Args:
         path: the file.
-        source: the slide.
+        source: the slide, or a grid of its own over one.
         card: says what the outputs are.
         fingerprint: tells the same work again; "" never goes on from an earlier run.
 
@@ -51,7 +50,7 @@ class SlideSink(SpooledSink):
         UserError: the format cannot hold such outputs, or the disk has no room for them.
     """
 
-    def __init__(self, path: str | Path, source: SlideSource, card: Card, fingerprint: str = "") -> None:
+    def __init__(self, path: str | Path, source: Backdrop, card: Card, fingerprint: str = "") -> None:
         self.source = source
         self.card = card
         self.kind = kind_of(card)
@@ -63,7 +62,7 @@ class SlideSink(SpooledSink):
         super().__init__(path, (len(self.channels), *geometry.shape), np.dtype(dtype), geometry, fingerprint)
 
     @classmethod
-    def like(cls, path: str | Path, source: SlideSource, card: Card, fingerprint: str = "") -> SlideSink:
+    def like(cls, path: str | Path, source: Backdrop, card: Card, fingerprint: str = "") -> SlideSink:
         """Make an output for this slide."""
         return cls(path, source, card, fingerprint)
 
@@ -178,7 +177,7 @@ class GeoJsonSink(SlideSink):
     area, and its mean probability where that is known.
     """
 
-    def __init__(self, path: str | Path, source: SlideSource, card: Card, fingerprint: str = "") -> None:
+    def __init__(self, path: str | Path, source: Backdrop, card: Card, fingerprint: str = "") -> None:
         if kind_of(card) not in ("labels", "probabilities"):
             raise UserError(
                 f"{path}: outlines need labels or probabilities; {card.name} gives neither. End it in .tif or .png."

@@ -1,0 +1,161 @@
+"""Running a network on many slides: what it says of each, where it looks, and a table of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...core.atomic import written_beside
+from ...core.errors import FailedInputs, UserError
+from ...core.inference.batch import Item, pair_paths, run_batch
+from ...core.inference.classes import Row, class_row, write_rows
+from ...core.inference.engine import Progress
+from ...core.inference.journal import Journal
+from ...core.weights.card import Card
+from ...data.io import features
+from ...data.io.formats import is_dicom_folder
+from .heatmap import draw_heatmap, write_regions
+from .scoring import Score, Scorer
+from .slide_bags import MadeFeatures, StoredFeatures, is_bag, read_bag
+from .slides import SUFFIXES, manifest_of, slide_name
+from .tile_files import facts_of, write_attention
+
+PREDICTION = ".json"
+ATTENTION = {"attention": "_attention.h5"}
+PICTURES = {"heatmap": "_heatmap.tif", "picture": "_heatmap.png", "regions": "_regions.geojson"}
+TABLE = "predictions.csv"
+
+
+class Predictor:
+    """Writes what a network says of a slide, or of a file of features.
+
+    Args:
+        scorer: runs the network.
+        bags: gives the features of slides; None where there are but files of features.
+        expected: what is known of features, from `expected_facts`.
+        top: how many of the most attended tiles become regions.
+    """
+
+    def __init__(
+        self, scorer: Scorer, bags: MadeFeatures | StoredFeatures | None, expected: Mapping[str, Any], top: int
+    ) -> None:
+        self.scorer = scorer
+        self.bags = bags
+        self.expected = expected
+        self.top = top
+
+    def __call__(self, item: Item, mark: str, progress: Progress) -> str:
+        """Do the work for an input; return what is predicted."""
+        row, tiles = self._on_bag(item) if is_bag(item.input) else self._on_slide(item, progress)
+        with written_beside(item.output) as part:
+            content = row | {"tiles": tiles, "features": dict(self.expected)}
+            part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return _told(row)
+
+    def _on_bag(self, item: Item) -> tuple[Row, int]:
+        bag = read_bag(item.input, self.expected)
+        score = self.scorer.score(bag.values, item.input)
+        self._write_attention(item, score, bag.coords, bag.facts)
+        return class_row(item.input, score.probabilities, self.scorer.card), len(bag.values)
+
+    def _on_slide(self, item: Item, progress: Progress) -> tuple[Row, int]:
+        with self.bags.open(item.input) as source:
+            tiles, values = self.bags.bag(source, progress)
+            score = self.scorer.score(values, item.input)
+            row = class_row(item.input, score.probabilities, self.scorer.card)
+            if self.scorer.attends:
+                self._write_attention(item, score, tiles.coords, facts_of(tiles))
+                write_regions(item.beside["regions"], tiles, score.attention, self.top)
+                places = item.beside["heatmap"], item.beside["picture"]
+                draw_heatmap(*places, source, tiles, score.attention, self.scorer.card, _told(row))
+        return row, len(values)
+
+    def _write_attention(self, item: Item, score: Score, coords: Any, facts: Mapping[str, Any]) -> None:
+        if self.scorer.attends:
+            write_attention(item.beside["attention"], coords, score.attention, score.branches, **facts)
+
+
+def pair_inputs(inputs: Sequence[Path], output: Path, attends: bool) -> list[Item]:
+    """Say what is made of which slide or file of features.
+
+    Args:
+        inputs: slides, files of features, and folders of either.
+        output: a folder; for a single input also a .json file.
+        attends: whether the network tells its attention.
+
+    Raises:
+        UserError: as from `pair_paths`; or the output is a folder of inputs, among which heatmaps would be taken for
+            slides.
+    """
+
+    def beside(path: Path, output: Path) -> dict[str, Path]:
+        wanted = (ATTENTION if is_bag(path) else ATTENTION | PICTURES) if attends else {}
+        return {what: output.with_name(output.stem + ending) for what, ending in wanted.items()}
+
+    for each in inputs:
+        if each.is_dir() and each.resolve() == output.resolve():
+            raise UserError(f"--output {output}: is the folder of the inputs; give another.")
+    suffixes = {*SUFFIXES, *features.SUFFIXES}
+    return pair_paths(inputs, output, suffixes, {PREDICTION}, is_dicom_folder, _output_name, beside)
+
+
+def run_predictions(
+    items: Sequence[Item],
+    predictor: Predictor,
+    facts: Mapping[str, object],
+    output: Path,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Write what a network says of every input, and in a folder a table of all, also of those that failed.
+
+    Args:
+        items: from `pair_inputs`.
+        predictor: does the work.
+        facts: what outputs depend on beside the inputs.
+        output: the folder, or the file of a single input.
+        overwrite: replace outputs that exist already.
+        quiet: report nothing but errors.
+
+    Raises:
+        FailedInputs: inputs could not be used.
+        UserError: the table exists already and is of something else.
+    """
+    manifest = manifest_of(output, PREDICTION)
+    table = output / TABLE
+    if manifest and table.exists() and not overwrite and not Journal(output).knows(table):
+        raise UserError(f"{table}: exists already; give --overwrite to replace it, or another --output.")
+    try:
+        run_batch(items, predictor, facts, overwrite, quiet, manifest, "tiles")
+    except FailedInputs:
+        if manifest:
+            _write_table(table, manifest, predictor.scorer.card)
+        raise
+    if manifest:
+        _write_table(table, manifest, predictor.scorer.card)
+
+
+def _write_table(table: Path, manifest: Path, card: Card) -> None:
+    """Write the table of a run out of its manifest and what was written of each input."""
+    records = json.loads(manifest.read_text(encoding="utf-8"))["items"]
+    write_rows(table, [_row(each) for each in records], card)
+    Journal(table.parent).record(table, "")
+
+
+def _row(record: Mapping[str, str]) -> Row:
+    if record["status"] == "failed":
+        return {"input": record["input"], "error": record["reason"]}
+    return json.loads(Path(record["output"]).read_text(encoding="utf-8"))
+
+
+def _output_name(path: Path) -> str:
+    return (path.stem if is_bag(path) else slide_name(path)) + PREDICTION
+
+
+def _told(row: Row) -> str:
+    """Return the prediction in a few words."""
+    chances = row["probabilities"]
+    name = max(chances, key=chances.get)
+    return f"{name} {chances[name]:.0%}"
