@@ -11,6 +11,7 @@ import pytest
 
 import foveal
 from foveal.core.catalogue import configs
+from foveal.core.catalogue import apps
 from foveal.core.cli import lightning_main, main
 from foveal.core.errors import UserError
 from foveal.core.overview import FUNCTIONS, TOOLS, TRAINING
@@ -116,7 +117,7 @@ def test_a_shipped_config_is_found_from_any_folder(calls, tmp_path, monkeypatch)
     [
         (["superes", "fit"], "unknown command or app 'superes'; did you mean 'superres'?"),
         (["run", "apps/superes"], "no app 'apps/superes'; did you mean 'superres'?"),
-        (["run"], "run needs an app; there is medseg, polyp, superres, wsi"),
+        (["run"], f"run needs an app; there is {', '.join(apps())}"),
         (["doctr"], "unknown command or app 'doctr'; did you mean 'doctor'?"),
         (["superres", "fti"], "superres has no command 'fti'; did you mean 'fit'?"),
         (["--verison"], "unknown option --verison; did you mean '--version'?"),
