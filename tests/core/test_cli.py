@@ -10,8 +10,7 @@ from types import ModuleType
 import pytest
 
 import foveal
-from foveal.core.catalogue import configs
-from foveal.core.catalogue import apps
+from foveal.core.catalogue import apps, configs
 from foveal.core.cli import lightning_main, main
 from foveal.core.errors import UserError
 from foveal.core.overview import FUNCTIONS, TOOLS, TRAINING
