@@ -106,7 +106,7 @@ def test_the_unpacked_wheel_finds_its_own_parts(wheel, tmp_path):
     wheel.extractall(tmp_path)
     code = "from foveal.core.catalogue import ROOT, apps, configs; print(ROOT, *apps(), *configs())"
     out = run_python(code, PYTHONPATH=str(tmp_path))
-    assert out.startswith(f"{tmp_path / 'foveal'} medseg polyp superres volseg wsi configs/medseg/")
+    assert out.startswith(f"{tmp_path / 'foveal'} medseg polyp superres udc volseg wsi configs/medseg/")
     assert "configs/superres/quickstart.yaml" in out
 
 
