@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ...core.inference.engine import Engine, Progress, Tile
 from ...core.inference.streams import Sink, Source, Window
+from ...core.weights.card import Card
 from .attenuation import Attenuation
 from .models.mpgnet import MPGNet
-from .noise import CONSTANT, WIDTH, Draws
+from .noise import CONSTANT, Draws
 
 BLOCK = 64  # side of what is drawn at once, in pixels
 BAND = 1024  # rows of a picture that the attenuation sees at once; a multiple of its stride
@@ -22,6 +23,7 @@ STRIDE = 64  # pixels of a feature of the attenuation; none sees as many beyond 
 
 def run_learnt(
     net: MPGNet,
+    card: Card,
     source: Source,
     sink: Sink,
     seed: tuple[int, ...],
@@ -35,7 +37,8 @@ def run_learnt(
     given the same draws, so that they join.
 
     Args:
-        net: with its `card`.
+        net: in evaluation mode.
+        card: of the network.
         source: the clean picture, three channels in 0..1.
         sink: gets the degraded one.
         seed: of the noise.
@@ -44,12 +47,12 @@ def run_learnt(
         device: where the network is.
     """
     draws = ("dependent", "independent", "rounding")
-    channels = (*net.card.channels, *(f"{name}{i}" for name in draws for i in range(WIDTH)))
-    card = replace(net.card, channels=channels, outputs=net.card.channels)
+    channels = (*card.channels, *(f"{name}{i}" for name in draws for i in range(net.width)))
+    card = replace(card, channels=channels, outputs=card.channels)
     constant = np.random.default_rng(seed).standard_normal((1, CONSTANT), np.float32)
     program = _Drawn(net, whole_gains(net.attenuation, source), torch.from_numpy(constant))
-    engine = Engine(program.eval().to(device_of(net)), card, device, tile=tile)
-    engine.run(WithDraws(source, seed), sink, progress)
+    engine = Engine(program.to(device_of(net)), card, device, tile=tile)
+    engine.run(WithDraws(source, net.width, seed), sink, progress)
 
 
 def whole_gains(attenuation: Attenuation, source: Source) -> Tensor:
@@ -75,19 +78,21 @@ class WithDraws:
 
     Args:
         source: the picture.
+        width: channels of each of the three maps of numbers.
         seed: of the numbers.
     """
 
     spatial = 2
     geometry = None
 
-    def __init__(self, source: Source, seed: tuple[int, ...]) -> None:
+    def __init__(self, source: Source, width: int, seed: tuple[int, ...]) -> None:
         self.source = source
+        self.width = width
         self.seed = seed
-        self.shape = (source.shape[0] + 3 * WIDTH, *source.shape[1:])
+        self.shape = (source.shape[0] + 3 * width, *source.shape[1:])
 
     def read(self, window: Window) -> np.ndarray:
-        """Return a window, float32 (3 + 3 * 64, h, w): colours, normal numbers, and twice uniform ones in 0..1."""
+        """Return a window, float32 (3 + 3 * width, h, w): colours, normal numbers, and twice uniform ones in 0..1."""
         return np.concatenate([self.source.read(window), self._draws(window)])
 
     def is_empty(self, window: Window) -> bool:
@@ -96,7 +101,7 @@ class WithDraws:
 
     def _draws(self, window: Window) -> np.ndarray:
         rows, columns = (range(each.start // BLOCK, -(-each.stop // BLOCK)) for each in window)
-        drawn = np.empty((3 * WIDTH, len(rows) * BLOCK, len(columns) * BLOCK), np.float32)
+        drawn = np.empty((3 * self.width, len(rows) * BLOCK, len(columns) * BLOCK), np.float32)
         for row, column in product(rows, columns):
             top, left = (row - rows.start) * BLOCK, (column - columns.start) * BLOCK
             drawn[:, top : top + BLOCK, left : left + BLOCK] = self._block(row, column)
@@ -108,12 +113,12 @@ class WithDraws:
 
     def _block(self, row: int, column: int) -> np.ndarray:
         generator = np.random.default_rng([*self.seed, row, column])
-        normal = generator.standard_normal((WIDTH, BLOCK, BLOCK), np.float32)
-        return np.concatenate([normal, generator.random((2 * WIDTH, BLOCK, BLOCK), np.float32)])
+        normal = generator.standard_normal((self.width, BLOCK, BLOCK), np.float32)
+        return np.concatenate([normal, generator.random((2 * self.width, BLOCK, BLOCK), np.float32)])
 
 
 class _Drawn(nn.Module):
-    """MPGNet after its attenuation, with its draws as inputs, (N, 3 + 3 * 64, H, W) -> (N, 3, H, W)."""
+    """MPGNet after its attenuation, with its draws as inputs, (N, 3 + 3 * width, H, W) -> (N, 3, H, W)."""
 
     def __init__(self, net: MPGNet, gains: Tensor, constant: Tensor) -> None:
         super().__init__()
@@ -123,7 +128,7 @@ class _Drawn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the degraded picture."""
-        picture, *maps = x.split((3, WIDTH, WIDTH, WIDTH), dim=1)
+        picture, *maps = x.split((3, *3 * (self.net.width,)), dim=1)
         draws = Draws(self.constant.expand(len(x), -1), *maps)
         return self.net.noise(self.net.blurred(picture, self.gains), draws)
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-WIDTH = 64  # channels of the noise
 CONSTANT = 32  # random numbers that are the same for a whole picture
 SMALLEST = 1e-6
 
@@ -17,9 +16,9 @@ class Draws(NamedTuple):
 
     Attributes:
         constant: normal, (N, 32), the same for all positions of a picture.
-        dependent: normal, (N, 64, H, W), of the noise that depends on the signal.
-        independent: uniform in 0..1, (N, 64, H, W).
-        rounding: uniform in 0..1, (N, 64, H, W).
+        dependent: normal, (N, width, H, W), of the noise that depends on the signal.
+        independent: uniform in 0..1, (N, width, H, W).
+        rounding: uniform in 0..1, (N, width, H, W).
     """
 
     constant: Tensor
@@ -28,13 +27,12 @@ class Draws(NamedTuple):
     rounding: Tensor
 
     @staticmethod
-    def like(x: Tensor, generator: torch.Generator | None = None) -> Draws:
-        """Draw for pictures (N, C, H, W), in their dtype and on their device."""
-        count, _, height, width = x.shape
-        map_shape = (count, WIDTH, height, width)
+    def like(x: Tensor, generator: torch.Generator | None = None, width: int = 64) -> Draws:
+        """Draw for pictures (N, C, H, W), in their dtype and on their device; `width` is that of the noise."""
+        map_shape = (len(x), width, *x.shape[2:])
         facts = {"generator": generator, "device": x.device, "dtype": x.dtype}
         return Draws(
-            torch.randn((count, CONSTANT), **facts),
+            torch.randn((len(x), CONSTANT), **facts),
             torch.randn(map_shape, **facts),
             torch.rand(map_shape, **facts),
             torch.rand(map_shape, **facts),
@@ -92,24 +90,25 @@ class Noise(nn.Module):
 
     Args:
         paired_rounding: draw the rounding between the two halves of its channels.
+        width: channels of the noise.
     Shape: (N, 3, H, W) and its draws -> (N, 3, H, W), not clipped.
     """
 
-    def __init__(self, paired_rounding: bool = False) -> None:
+    def __init__(self, paired_rounding: bool = False, width: int = 64) -> None:
         super().__init__()
         self.paired_rounding = paired_rounding
-        self.features = nn.Sequential(_conv(3, WIDTH, 3), nn.PReLU(), _conv(WIDTH, 2 * WIDTH, 3))
+        self.features = nn.Sequential(_conv(3, width, 3), nn.PReLU(), _conv(width, 2 * width, 3))
         self.merge = nn.Sequential(
-            _conv(2 * WIDTH + CONSTANT, 2 * WIDTH, 3),
+            _conv(2 * width + CONSTANT, 2 * width, 3),
             nn.PReLU(),
-            *(Residual(2 * WIDTH, 3, True) for _ in range(5)),
+            *(Residual(2 * width, 3, True) for _ in range(5)),
         )
-        self.dependent = Shaping(WIDTH)
-        self.independent = Shaping(WIDTH)
-        self.colour = nn.Conv2d(WIDTH, 3, 1)
-        self.levels = nn.Sequential(_conv(3, WIDTH, 3), nn.PReLU(), _conv(WIDTH, 2 * WIDTH, 3))
-        self.rounding = Shaping(WIDTH)
-        self.rounding_colour = nn.Conv2d(WIDTH, 3, 1)
+        self.dependent = Shaping(width)
+        self.independent = Shaping(width)
+        self.colour = nn.Conv2d(width, 3, 1)
+        self.levels = nn.Sequential(_conv(3, width, 3), nn.PReLU(), _conv(width, 2 * width, 3))
+        self.rounding = Shaping(width)
+        self.rounding_colour = nn.Conv2d(width, 3, 1)
 
     def forward(self, x: Tensor, draws: Draws) -> Tensor:
         """Return the noisy picture."""

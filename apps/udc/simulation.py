@@ -15,6 +15,7 @@ from ... import __version__
 from ...core.errors import UserError
 from ...core.inference.batch import MANIFEST, Item, is_named_as_file, pair_paths, run_batch
 from ...core.inference.engine import Progress
+from ...core.inference.streams import Sink, Source
 from ...data.io.formats import IMAGE_SUFFIXES, kind_of
 from ...data.io.image import ImageSink, ImageSource
 from .attenuation import Display
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 ROWS = 256  # of the physical model at once; the noise of each such band has its own seed
 LOSSY = (".jpg", ".jpeg")
 Seed = tuple[int, int]
-Model = Callable[[ImageSource, ImageSink, Seed, Progress], None]
+Model = Callable[[Source, Sink, Seed, Progress], None]
 """Makes a picture of a source, of which it writes the rows that the sink does not have yet."""
 
 
@@ -79,9 +80,7 @@ def seed_of(path: Path, seed: int) -> Seed:
     return seed, crc32(path.name.encode())
 
 
-def run_physical(
-    model: UnderDisplay, source: ImageSource, sink: ImageSink, seed: Seed, progress: Progress | None = None
-) -> None:
+def run_physical(model: UnderDisplay, source: Source, sink: Sink, seed: Seed, progress: Progress | None = None) -> None:
     """Take a picture through a display, band of rows after band of rows.
 
     Each band is spread with its neighbours within reach, and each pixel draws for itself, so that bands have no seams.
@@ -102,7 +101,7 @@ def run_physical(
         degraded = model.recorded(exposed, np.random.default_rng([*seed, top // ROWS]))
         window = (slice(top, stop), columns)
         sink.write(window, degraded, sink.aside(window))
-        sink.finish(stop)
+        sink.finish(stop, {})
         if progress:
             progress(stop, height)
     sink.commit()
@@ -114,7 +113,7 @@ def _physical(settings: Settings) -> tuple[Model, dict[str, object]]:
             logger.warning("--%s has no effect on the physical model.", name)
     model = UnderDisplay(settings.display or "toled", light="linear" if settings.linear else "srgb")
 
-    def run(source: ImageSource, sink: ImageSink, seed: Seed, progress: Progress) -> None:
+    def run(source: Source, sink: Sink, seed: Seed, progress: Progress) -> None:
         run_physical(model, source, sink, seed, progress)
 
     return run, {"model": "physical", "physics": model.digest}
@@ -132,8 +131,8 @@ def _learnt(settings: Settings) -> tuple[Model, dict[str, object]]:
     if not isinstance(net, MPGNet):
         raise UserError(f"--model {settings.model}: holds no MPGNet but {net.card.name}; give weights of a simulator.")
 
-    def run(source: ImageSource, sink: ImageSink, seed: Seed, progress: Progress) -> None:
-        run_learnt(net, source, sink, seed, progress, settings.tile, settings.device)
+    def run(source: Source, sink: Sink, seed: Seed, progress: Progress) -> None:
+        run_learnt(net, net.card, source, sink, seed, progress, settings.tile, settings.device)
 
     return run, {"model": "mpgnet", **facts, "tile": settings.tile}
 

@@ -21,6 +21,7 @@ class MPGNet(nn.Module):
     Args:
         display: "poled" or "toled", which differ in how the light is bounded.
         paired_rounding: see `Noise`.
+        width: channels of blur and noise at full resolution, 64 in the paper.
     Shape: (N, 3, H, W), multiples of 4 from 8 -> the same, not clipped.
 
     Raises:
@@ -32,19 +33,21 @@ class MPGNet(nn.Module):
     smallest_size = 8
     scale = 1
 
-    def __init__(self, display: Display = "poled", paired_rounding: bool = False) -> None:
+    def __init__(self, display: Display = "poled", paired_rounding: bool = False, width: int = 64) -> None:
         super().__init__()
         if display not in ("poled", "toled"):
             raise ValueError(f"display must be 'poled' or 'toled', not {display!r}")
         self.display = display
+        self.width = width
         self.attenuation = Attenuation(display)
-        self.blur = Blur()
-        self.noise = Noise(paired_rounding)
+        self.blur = Blur(width)
+        self.noise = Noise(paired_rounding, width)
         self.apply(_initialise)
 
     def forward(self, x: Tensor, draws: Draws | None = None) -> Tensor:
         """Return the degraded picture; without draws they are made afresh."""
-        return self.noise(self.blurred(x, self.attenuation(x)), Draws.like(x) if draws is None else draws)
+        draws = Draws.like(x, width=self.width) if draws is None else draws
+        return self.noise(self.blurred(x, self.attenuation(x)), draws)
 
     def blurred(self, x: Tensor, gains: Tensor) -> Tensor:
         """Return the picture before the noise.

@@ -1,0 +1,167 @@
+"""Training and evaluation of networks that learn from pairs what a display does to pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from ...core.cases import Case, means
+from ...core.inference.arrays import ArraySink, ArraySource
+from ...core.losses.adversarial import discriminator_loss, generator_loss
+from ...core.metrics.under_display import under_display_scores
+from ...core.task import Task
+from ...core.weights.card import Card
+from .discriminator import PixelDiscriminator
+from .learnt_run import run_learnt
+from .models.mpgnet import MPGNet
+from .pictures import central_picture
+
+
+class Simulation(Task):
+    """Trains MPGNet against a discriminator (Zhou et al. 2022; the losses of the authors' code).
+
+    Of each batch the discriminator learns a few times and the generator once, each time from pictures with new noise.
+    The discriminator sees the clean picture beside the degraded one; its sides are multiples of 8 pixels. Schedules
+    advance every epoch. A whole picture is scored by PSNR and SSIM of the simulated against the true degraded one, and
+    by the noise of both; a noise-free simulation would have the best PSNR, so look at the two together.
+
+    Args:
+        net: the generator.
+        optimizer: makes the generator's optimiser.
+        discriminator_optimizer: makes the discriminator's optimiser.
+        scheduler: makes the generator's learning-rate schedule.
+        discriminator_scheduler: makes the discriminator's learning-rate schedule.
+        discriminator_dim: channels of the discriminator at full resolution.
+        discriminator_steps: how often the discriminator learns from each batch.
+        pair_weight: weight of the mean absolute error beside the verdict.
+        tile: side of a tile of whole pictures, in pixels.
+        licence: licence of the trained weights, written to their card.
+    """
+
+    app = "udc"
+    monitor = "val/psnr"
+    picture_titles = ("clean", "simulated", "through the display")
+
+    def __init__(
+        self,
+        net: MPGNet,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        discriminator_optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        discriminator_scheduler: LRSchedulerCallable | None = None,
+        discriminator_dim: int = 64,
+        discriminator_steps: int = 3,
+        pair_weight: float = 10.0,
+        tile: int = 256,
+        licence: str = "",
+    ) -> None:
+        super().__init__(net, optimizer, scheduler)
+        self.automatic_optimization = False
+        self.make_discriminator_optimizer = discriminator_optimizer
+        self.make_discriminator_scheduler = discriminator_scheduler
+        self.discriminator = PixelDiscriminator(dim=discriminator_dim)
+        self.discriminator_steps = discriminator_steps
+        self.pair_weight = pair_weight
+        self.tile = tile
+        self.licence = licence
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Let the discriminator learn, then the generator."""
+        generator, discriminator = self.optimizers()
+        self.toggle_optimizer(discriminator)
+        for _ in range(self.discriminator_steps):
+            self._step(discriminator, self.discriminator_loss(batch), "train/discriminator")
+        self.untoggle_optimizer(discriminator)
+        self.toggle_optimizer(generator)
+        self._step(generator, self.training_loss(batch), "train/loss")
+        self.untoggle_optimizer(generator)
+
+    def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the generator's loss on (degraded, clean): the verdict on its pictures and how far they are off."""
+        degraded, clean = batch
+        simulated = self.net(clean)
+        pair = F.l1_loss(simulated.float(), degraded)
+        self.log("train/pair", pair)
+        return generator_loss(self._verdict(simulated, clean)) / 2 + self.pair_weight * pair
+
+    def discriminator_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the discriminator's loss on (degraded, clean) and on a simulation."""
+        degraded, clean = batch
+        with torch.no_grad():
+            simulated = self.net(clean)
+        real = self._verdict(degraded, clean)
+        return discriminator_loss(self._verdict(simulated, clean), real)
+
+    def on_train_epoch_end(self) -> None:
+        """Advance the schedules."""
+        for scheduler in self.lr_schedulers() or ():
+            scheduler.step()
+
+    def configure_optimizers(self) -> Any:
+        """Return both optimisers, with their schedules where there are any."""
+        generator = self.make_optimizer(self.net.parameters())
+        discriminator = self.make_discriminator_optimizer(self.discriminator.parameters())
+        made = ((self.make_scheduler, generator), (self.make_discriminator_scheduler, discriminator))
+        return [generator, discriminator], [make(optimizer) for make, optimizer in made if make]
+
+    def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
+        """Score the simulation of one picture, and the clean picture beside it."""
+        degraded, clean = batch["low"][0].cpu(), batch["high"][0].cpu()
+        simulated = self._simulated(clean, batch["name"][0])
+        case: Case = {"set": batch["set"][0], "name": batch["name"][0]}
+        case |= under_display_scores(simulated, degraded)
+        case |= {f"clean_{name}": value for name, value in under_display_scores(clean, degraded).items()}
+        case |= {"noise": noise_level(simulated), "true_noise": noise_level(degraded)}
+        return case, [central_picture(image) for image in (clean, simulated, degraded)]
+
+    def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
+        """Return the simulated picture, (1, 3, H, W), clamped to 0..1."""
+        return self._simulated(batch["high"][0].cpu(), batch["name"][0])[None]
+
+    def card(self) -> Card:
+        """Return the weights card of the generator as it stands."""
+        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
+        return Card(
+            name=f"mpgnet-{self.net.display}",
+            app=self.app,
+            network=self.network,
+            size_multiple=self.net.size_multiple,
+            smallest_size=self.net.smallest_size,
+            tile=self.tile,
+            overlap=self.tile // 4,
+            licence=self.licence,
+            training={"steps": int(self.global_step), "data": data.fingerprint() if data is not None else {}},
+            metrics=means(self.cases),
+        )
+
+    def _step(self, optimizer: Any, loss: Tensor, name: str) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        self.log(name, loss.detach(), prog_bar=True)
+
+    def _verdict(self, degraded: Tensor, clean: Tensor) -> Tensor:
+        return self.discriminator(torch.cat([degraded, clean], dim=1)).float()
+
+    def _simulated(self, clean: Tensor, name: str) -> Tensor:
+        sink = ArraySink(clean.shape[1:])
+        seed = (0, crc32(name.encode()))
+        run_learnt(self.net, self.card(), ArraySource(clean.numpy()), sink, seed, device=str(self.device))
+        return torch.from_numpy(sink.array).clamp(0, 1)
+
+
+def noise_level(image: Tensor) -> float:
+    """Return the deviation of the noise in a picture (C, H, W), H and W at least 3.
+
+    Immerkær: "Fast Noise Variance Estimation", Computer Vision and Image Understanding 64(2), 1996: the mean absolute
+    response to a difference of two Laplacians, which smooth surfaces and straight edges do not have.
+    """
+    kernel = image.new_tensor([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None]
+    return math.sqrt(math.pi / 2) / 6 * F.conv2d(image[:, None], kernel).abs().mean().item()
