@@ -9,6 +9,7 @@ from foveal.apps.volseg import volumes
 from foveal.apps.volseg.infer import infer
 from foveal.core.cli import main
 from foveal.core.inference import pipeline
+from foveal.core.inference.pipeline import AHEAD
 from foveal.tests.fixtures import dicom, nifti
 from foveal.tests.fixtures.pixelwise import save_shades
 
@@ -55,7 +56,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, run, sto
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
     assert list(files(tmp_path / "cut")) == NAMES
     again = len(seen) - 2 * tiles
-    assert again < stops_at if stops_at > FIRST_ROW else again == stops_at
+    assert again < stops_at if stops_at > FIRST_ROW else again <= stops_at + AHEAD
 
 
 @pytest.mark.parametrize("step", ["clean", "profiles", "Report"])
