@@ -44,8 +44,12 @@ def infer(
     Example:
         foveal udc infer --weights best.ckpt --input pictures --output restored
     """
+    from ...core.errors import UserError
     from ...core.inference.command import open_engine
     from ...data.infer import run_files
+    from .models.mpgnet import MPGNet
 
     engine, facts = open_engine("udc", weights, None, tile, overlap, device, precision, tta)
+    if isinstance(engine.program, MPGNet):
+        raise UserError(f"{weights}: degrades pictures and restores none; run `foveal udc simulate --model {weights}`.")
     run_files(engine, facts, input, output, {"page": page}, ("image",), overwrite=overwrite, quiet=quiet)

@@ -16,6 +16,7 @@ from ...core.metrics.perceptual import PerceptualDistance
 from ...core.metrics.under_display import under_display_scores
 from ...core.task import Task
 from ...core.weights.card import Card
+from .pictures import central_picture
 
 
 class Restoration(Task):
@@ -66,7 +67,7 @@ class Restoration(Task):
         case: Case = {"set": batch["set"][0], "name": batch["name"][0]}
         case |= self._scores(estimate, clean)
         case |= {f"input_{name}": value for name, value in self._scores(degraded, clean).items()}
-        return case, [_central_picture(image) for image in (degraded, estimate, clean)]
+        return case, [central_picture(image) for image in (degraded, estimate, clean)]
 
     def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the restored picture, (1, C, H, W), clamped to 0..1."""
@@ -98,11 +99,3 @@ class Restoration(Task):
     def _data_facts(self) -> dict[str, Any]:
         data = getattr(self.trainer, "datamodule", None) if self._trainer else None
         return data.fingerprint() if data is not None else {}
-
-
-def _central_picture(image: Tensor, side: int = 256) -> np.ndarray:
-    """Return the central `side` x `side` pixels of (C, H, W) in 0..1 as uint8 (H, W, 3)."""
-    height, width = image.shape[1:]
-    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    crop = image[:, top : top + side, left : left + side].expand(3, -1, -1)
-    return (crop.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()

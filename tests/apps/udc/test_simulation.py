@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from foveal.apps.udc import simulation
-from foveal.apps.udc.attenuation import Attenuation
 from foveal.apps.udc.models.mpgnet import MPGNet
 from foveal.apps.udc.physics import UnderDisplay
 from foveal.apps.udc.simulation import run_physical
@@ -119,22 +118,35 @@ def test_alpha_of_another_depth_is_refused(tmp_path, capsys):
     assert "in.png: has alpha, which keeps its 8 bits; leave out --bits." in capsys.readouterr().err
 
 
-def test_weights_of_mpgnet_simulate_and_other_networks_are_refused(tmp_path, capsys):
+@pytest.fixture
+def weights(tmp_path):
+    """A narrow MPGNet and a part of it in files."""
     torch.manual_seed(0)
     net = MPGNet("toled", width=4)
-    path = f"{MPGNet.__module__}.MPGNet"
-    network = {"class_path": path, "init_args": {"display": "toled", "width": 4}}
-    facts = {"app": "udc", "tile": 16, "overlap": 8}
-    save_weights(
-        net,
-        Card(name="mpgnet-toled", network=network, size_multiple=4, smallest_size=8, **facts),
-        tmp_path / "net.safetensors",
-    )
+    for name, module, arguments in (
+        ("mpgnet", net, {"display": "toled", "width": 4}),
+        ("gains", net.attenuation, {"display": "toled"}),
+    ):
+        network = {"class_path": f"{type(module).__module__}.{type(module).__name__}", "init_args": arguments}
+        sizes = {"size_multiple": 4, "smallest_size": 8, "tile": 16, "overlap": 8}
+        save_weights(module, Card(name=name, app="udc", network=network, **sizes), tmp_path / f"{name}.safetensors")
     write(tmp_path / "in.png", height=21)
-    options = ("--input", tmp_path / "in.png", "--device", "cpu")
-    assert simulate(*options, "--output", tmp_path / "out.png", "--model", tmp_path / "net.safetensors") == 0
-    assert read_image(tmp_path / "out.png").shape == (3, 21, 26)
-    network = {"class_path": f"{Attenuation.__module__}.Attenuation", "init_args": {"display": "toled"}}
-    save_weights(net.attenuation, Card(name="gains", network=network, **facts), tmp_path / "gains.safetensors")
-    assert simulate(*options, "--output", tmp_path / "no.png", "--model", tmp_path / "gains.safetensors") == 2
+    return tmp_path
+
+
+def test_weights_of_mpgnet_simulate(weights):
+    options = ("--input", weights / "in.png", "--device", "cpu", "--model", weights / "mpgnet.safetensors")
+    assert simulate(*options, "--output", weights / "out.png") == 0
+    assert simulate(*options, "--output", weights / "other.png", "--seed", 1) == 0
+    made, other = (read_image(weights / name) for name in ("out.png", "other.png"))
+    assert made.shape == (3, 21, 26)
+    assert not np.array_equal(made, other)
+
+
+def test_other_weights_are_refused_and_a_simulator_restores_nothing(weights, capsys):
+    options = ("--input", weights / "in.png", "--output", weights / "no.png", "--device", "cpu")
+    assert simulate(*options, "--model", weights / "gains.safetensors") == 2
     assert "holds no MPGNet but gains" in capsys.readouterr().err
+    assert main(["udc", "infer", *map(str, options), "--weights", str(weights / "mpgnet.safetensors")]) == 2
+    assert "degrades pictures and restores none; run `foveal udc simulate" in capsys.readouterr().err
+    assert not (weights / "no.png").exists()
