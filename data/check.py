@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checks import Report
+    from .checks import Progress, Report
     from .io.formats import Kind
 
 
@@ -63,23 +63,35 @@ def check_and_print(
     Raises:
         UserError: a folder is missing or holds nothing of these formats.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from .check_table import print_report
-    from .checks import check_folder, write_report
+    from .checks import check_folder
     from .io.formats import KINDS
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def tell(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    def read(tell: Progress) -> Report:
         report = check_folder(input, labels, kinds or KINDS, options, tell, apart)
         if look:
             look(report)
+        return report
+
+    return read_and_print(read, json)
+
+
+def read_and_print(read: Callable[[Progress], Report], json: Path | None = None) -> int:
+    """Let a report be made, print it and write it as JSON; return the exit code.
+
+    Args:
+        read: makes it; is given what is to be told how many files are done.
+        json: see `check`.
+    """
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    from .check_table import print_report
+    from .checks import write_report
+
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        report = read(lambda done, total: bar.update(task, completed=done, total=total))
     if json:
         write_report(report, json)
     print_report(report)

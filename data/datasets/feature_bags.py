@@ -69,12 +69,12 @@ class FeatureBags:
         Raises:
             UserError: folder, file or table is missing; a slide has no label, two files, or a label no slide.
         """
-        slides = self._slides()
+        slides = self.slides()
         if self.table is None:
             return self._by_attributes(slides)
-        self._check_lines({_stem(name) for name in self.table.listed()}, slides)
+        self._check_lines({stem_of(name) for name in self.table.listed()}, slides)
         rows = self.table.rows()
-        absent = [row for row in rows if _stem(row.name) not in slides]
+        absent = [row for row in rows if stem_of(row.name) not in slides]
         if absent:
             self._unmatched(
                 f"{self.table.csv} line {absent[0].line}: {self.features} has no features of {absent[0].name}; "
@@ -82,22 +82,26 @@ class FeatureBags:
             )
         if len(absent) == len(rows):
             raise UserError(f"{self.table.csv}: none of its slides has features in {self.features}.")
-        return [self._bag(row, *slides[_stem(row.name)]) for row in rows if _stem(row.name) in slides]
+        return [self._bag(row, *slides[stem_of(row.name)]) for row in rows if stem_of(row.name) in slides]
 
     def _bag(self, row: Row, path: Path, group: str) -> Bag:
-        return Bag(_stem(row.name), row.label, path, row.patient, group)
+        return Bag(stem_of(row.name), row.label, path, row.patient, group)
 
-    def _slides(self) -> dict[str, tuple[Path, str]]:
-        """Return {slide: (file, group in it)}."""
+    def slides(self) -> dict[str, tuple[Path, str]]:
+        """Return {slide: (file, group in it)}, whether or not it has a label.
+
+        Raises:
+            UserError: there are none, or two of one slide.
+        """
         if self.features.is_file():
-            return {_stem(name): (self.features, name) for name in groups(self.features)}
+            return {stem_of(name): (self.features, name) for name in groups(self.features)}
         if not self.features.is_dir():
             raise UserError(f"{self.features}: there is no such folder or file of features.")
         found: dict[str, tuple[Path, str]] = {}
         for path in sorted(self.features.iterdir()):
             if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
                 continue
-            name = _stem(path.stem)
+            name = stem_of(path.stem)
             if name in found:
                 raise UserError(f"{path}: {found[name][0].name} beside it is of the same slide; remove one.")
             found[name] = (path, "")
@@ -117,7 +121,7 @@ class FeatureBags:
             label = None if told[name] is None else str(told[name])
             if label is None or (self.names is not None and label not in self.names):
                 raise UserError(f"{self.features} group {name}: its attribute label is {label}, which is no class.")
-            bags.append(Bag(_stem(name), label if self.names is None else self.names[label], self.features, "", name))
+            bags.append(Bag(stem_of(name), label if self.names is None else self.names[label], self.features, "", name))
         return bags
 
     def _check_lines(self, listed: set[str], slides: dict[str, tuple[Path, str]]) -> None:
@@ -134,7 +138,7 @@ class FeatureBags:
         logger.warning("%s; they are left out", problem)
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     """Return the name of a slide without the suffix of a slide's or feature file; others belong to the name."""
     path = Path(name)
     return path.stem if path.suffix.lower() in (*slide.SUFFIXES, *SUFFIXES) else path.name

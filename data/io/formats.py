@@ -57,7 +57,7 @@ READING: dict[Kind, tuple[str, ...]] = {
     "dicom": ("series", "resample"),
     "nifti": (),
     "geotiff": ("bands", "warp"),
-    "slide": ("slide_mpp",),
+    "slide": ("slide_mpp", "option"),
     "video": (),
 }
 """The options of each source."""
