@@ -34,7 +34,7 @@ from foveal.data.io.image import read_image
 Pair = tuple[np.ndarray, np.ndarray]
 """A photograph degraded and clean, float32 (3, H, W) in 0..1."""
 Restore = Callable[[np.ndarray], np.ndarray]
-BALANCES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+BALANCES = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 ITERATIONS = (1, 3, 6, 12, 24)
 TILES = ((128, 32), (256, 64))  # side and overlap, pixels
 

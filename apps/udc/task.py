@@ -29,7 +29,8 @@ class Restoration(Task):
             `smallest_size` and `scale`, which is 1.
         optimizer: makes the optimiser from the parameters.
         scheduler: makes the learning-rate schedule from the optimiser; it advances every step.
-        tile: side of a tile in pixels; smaller pictures are computed whole.
+        tile: side of a tile in pixels; smaller pictures are computed whole. Twice the side of the training patches
+            restored better than whole pictures (docs/under_display.md).
         overlap: pixels that neighbouring tiles share.
         lpips: score the distance LPIPS too, whose network is downloaded once.
         licence: licence of the trained weights, written to their card.
@@ -44,8 +45,8 @@ class Restoration(Task):
         net: nn.Module,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
-        tile: int = 1024,
-        overlap: int = 128,
+        tile: int = 128,
+        overlap: int = 32,
         lpips: bool = False,
         licence: str = "",
     ) -> None:
