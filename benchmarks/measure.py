@@ -26,7 +26,10 @@ Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
 """The plain form and ours, without arguments, each giving what both must agree on."""
 Rows = Mapping[str, Callable[[], Forms]]
 """What makes the forms of each row of a table; its docstring says what they do."""
-FORMS_HEAD = "| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |"
+CLOCK = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+"""With one thread it is processor time that is measured, which other work on the machine changes least."""
+UNIT = "processor ms" if CLOCK is time.process_time else "ms"
+FORMS_HEAD = f"| what | plain {UNIT} | ours {UNIT} | faster | plain MB | ours MB | memory | difference |"
 
 
 def run(
@@ -72,20 +75,13 @@ def compare_forms(script: str, rows: Rows, checked: Rows, limit: float, name: st
     Args:
         script: the benchmark's file, whose `--peak ROW FORM` gives `form_megabytes`.
         rows: of which the row is measured.
-        checked: of which the row is held together: the same, or smaller or of higher precision.
+        checked: of which the row is held together: the same, or smaller or of higher precision; a row that is not among
+            them has two forms of which neither gives what the other does.
         limit: of the relative difference.
         name: of the row.
     """
     torch.manual_seed(0)
-    expected, found = (form() for form in checked[name]())
-    difference = float((found - expected).norm() / expected.norm())
-    assert difference < limit, f"{name}: the two forms differ by {difference:.1e}"
-    return time_forms(script, rows, name, f"{difference:.0e}")
-
-
-def time_forms(script: str, rows: Rows, name: str, difference: str) -> str:
-    """Measure the forms of a row and return the line of the table, its last cell as given."""
-    torch.manual_seed(0)
+    difference = _difference(*checked[name](), limit) if name in checked else "-"
     slow, fast = medians([*rows[name]()])
     large, small = (in_fresh_process(script, name, form) for form in ("plain", "ours"))
     what = (rows[name].__doc__ or "").rstrip(".")
@@ -95,6 +91,13 @@ def time_forms(script: str, rows: Rows, name: str, difference: str) -> str:
     )
 
 
+def _difference(plain: Callable[[], Tensor], ours: Callable[[], Tensor], limit: float) -> str:
+    expected, found = plain(), ours()
+    difference = float((found - expected).norm() / expected.norm())
+    assert difference < limit, f"the two forms differ by {difference:.1e}"
+    return f"{difference:.0e}"
+
+
 def form_megabytes(rows: Rows, name: str, form: str) -> float:
     """Return the peak memory of one form of a row."""
     torch.manual_seed(0)
@@ -102,13 +105,13 @@ def form_megabytes(rows: Rows, name: str, form: str) -> float:
 
 
 def medians(calls: list[Callable[[], object]], repeats: int = 3) -> list[float]:
-    """Return the median seconds of each call; the calls take turns, after one warm-up of each."""
+    """Return the median seconds of each call by `CLOCK`; the calls take turns, after one warm-up of each."""
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats + 1):
         for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
+            start = CLOCK()
             call()
-            taken.append(time.perf_counter() - start)
+            taken.append(CLOCK() - start)
     return [statistics.median(taken[1:]) for taken in times]
 
 

@@ -9,12 +9,11 @@ to benchmarks/RESULTS.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import medseg
 import torch
 import torch.nn.functional as F
-from measure import FORMS_HEAD, Forms, compare_forms, form_megabytes, run, time_forms
+from measure import Forms, run_forms
 from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
@@ -160,15 +159,13 @@ ROWS = {
     "swin_inference": swin_inference,
     "swin_training": swin_training,
 }
-CHECKED = ROWS | {"inference": lambda: inference(torch.float64), "training": lambda: training(torch.float64)}
-
-
-def compared(row: str) -> str:
-    """Measure a row; of two networks only time and memory."""
-    if row.startswith("swin"):
-        return time_forms(__file__, ROWS, row, "another network")
-    return compare_forms(__file__, ROWS, CHECKED, 1e-4, row)
+CHECKED = {
+    "inference": lambda: inference(torch.float64),
+    "training": lambda: training(torch.float64),
+    "position": position,
+    "position_backward": position_backward,
+}
 
 
 if __name__ == "__main__":
-    run(__doc__, "Segmentation of volumes", FORMS_HEAD, ROWS, compared, partial(form_megabytes, ROWS))
+    run_forms(__file__, __doc__, "Segmentation of volumes", ROWS, CHECKED)

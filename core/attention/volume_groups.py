@@ -97,7 +97,8 @@ class VolumeGroupAttention(nn.Module):
         dilated = self.dilated and not self.is_low(H)
         padded, members = self.layout([D, H, W])
         missing = [0, 0, 0, padded[2] - W, 0, padded[1] - H, 0, padded[0] - D]
-        groups_GNC = group_tokens(F.pad(x, missing), members, dilated)
+        whole = F.pad(x, missing) if padded != [D, H, W] else x  # padding by nothing copies
+        groups_GNC = group_tokens(whole, members, dilated)
         ignored = padded[1] != H or padded[2] != W or (padded[0] != D and not dilated)
         real_GN: Tensor | None = None
         if ignored:

@@ -74,14 +74,25 @@ class Expansion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the finer tokens."""
-        B, D, H, W, _ = x.shape
+        return self.placed(self.several(x))
+
+    def several(self, x: Tensor) -> Tensor:
+        """Return the tokens that are made of each, side by side: (..., C) -> (..., f * f * f, dim_out)."""
+        return self.norm(self.expand(x).unflatten(-1, [self.factor[0] * self.factor[1] * self.factor[2], -1]))
+
+    def placed(self, several: Tensor) -> Tensor:
+        """Put tokens of any width, (B, D, H, W, f * f * f, C), in their places, (B, D*f, H*f, W*f, C)."""
+        B, D, H, W, _, C = several.shape
         d, h, w = self.factor[0], self.factor[1], self.factor[2]
-        spread = self.expand(x).reshape(B, D, H, W, d, h, w, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        return self.norm(spread.reshape(B, D * d, H * h, W * w, -1))
+        spread = several.reshape(B, D, H, W, d, h, w, C).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        return spread.reshape(B, D * d, H * h, W * w, C)
 
 
 class Head(nn.Module):
     """Logits of every voxel under the tokens. Shape: (B, D, H, W, C) -> (B, num_classes, D*p, H*p, W*p).
+
+    A token is expanded to many of its own width, of which only the logits are kept: one slice follows another, and only
+    the logits are put in their places.
 
     Args:
         dim: channels in.
@@ -96,7 +107,12 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
-        return self.classify(self.expansion(x)).permute(0, 4, 1, 2, 3)
+        slices: list[Tensor] = []
+        for each in x.split(1, dim=1):
+            # Copied, as whether it lies in one piece depends on the batch, which an exported program leaves open.
+            alone = each.clone(memory_format=torch.contiguous_format)
+            slices.append(self.classify(self.expansion.several(alone)))
+        return self.expansion.placed(torch.cat(slices, dim=1)).permute(0, 4, 1, 2, 3)
 
 
 class Stage(nn.Module):

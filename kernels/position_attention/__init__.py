@@ -1,0 +1,37 @@
+"""Softmax attention between positions whose queries and keys are much narrower than their values; scores not scaled."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import reference
+
+
+def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return softmax(q k^T) v without ever holding the map of all pairs; exact.
+
+    On a CPU some queries follow others, which costs what the narrow queries and keys cost. Elsewhere it is PyTorch's
+    fused attention, which wants equal widths: queries and keys get zeros, which leave every product as it was.
+
+    Args:
+        q: (B, N, K), with K at most C. Half precision is computed in float32 on a CPU.
+        k: (B, N, K).
+        v: (B, N, C).
+
+    Returns:
+        (B, N, C) in the dtype of `v`.
+    """
+    wide = torch.promote_types(v.dtype, torch.float32)
+    if torch.jit.is_scripting():
+        if v.device.type == "cpu":
+            return reference.position_attention(q.to(wide), k.to(wide), v.to(wide)).to(v.dtype)
+        return _fused(q, k, v)
+    if v.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return _fused(q, k, v)
+    return reference.PositionAttention.apply(q.to(wide), k.to(wide), v.to(wide)).to(v.dtype)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    missing = [0, v.shape[2] - k.shape[2]]
+    heads = [F.pad(q, missing).unsqueeze(1), F.pad(k, missing).unsqueeze(1), v.unsqueeze(1)]
+    return F.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=1.0).squeeze(1)
