@@ -58,6 +58,30 @@ def test_size_multiple_of_the_card_is_kept(tmp_path):
         torch.testing.assert_close(artifact(image), net(image))
 
 
+class Needing(torch.nn.Module):
+    """Needs 5 samples along each axis, and combines conditions."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        if min(x.shape[2:]) < 5:
+            raise ValueError("too small")
+        return torch.where((x > 0.2) & (x < 0.6) | (x > 0.9), self.weight * x, -x)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_smallest_size_of_the_card_is_kept(dimensions, tmp_path):
+    network = {"class_path": "foveal.none.Needing"}
+    facts = {"channels": ("grey",), "dimensions": dimensions, "smallest_size": 5, "tile": 16, "overlap": 0}
+    net = Needing().requires_grad_(False)
+    pt2.save(net, Card(name="n", app="volseg", network=network, **facts), tmp_path / "needing.pt2")
+    for sizes in ((5, 9, 5), (21, 6, 17)):
+        image = torch.rand(1, 1, *sizes[:dimensions], generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(open_artifact(tmp_path / "needing.pt2")(image), net(image))
+
+
 class Harm:
     def __init__(self, marker):
         self.marker = str(marker)
@@ -85,6 +109,10 @@ def graph_with(change):
 
 def set_target(model, code):
     model["graph_module"]["graph"]["nodes"][0]["target"] = "torch.os.mkdir"
+
+
+def set_private_target(model, code):
+    model["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.__init__.__globals__"
 
 
 def set_size(model, code):
@@ -123,7 +151,9 @@ def use_pickle(members, marker):
     members[f"data/weights/{first['path_name']}"] = pickled(marker)
 
 
-GRAPH_EDITS = [graph_with(change) for change in (set_target, set_size, set_guard, set_value_name, set_spec)]
+GRAPH_EDITS = [
+    graph_with(change) for change in (set_target, set_private_target, set_size, set_guard, set_value_name, set_spec)
+]
 
 
 @pytest.mark.parametrize("edit", [*GRAPH_EDITS, set_sample, add_object, use_pickle])
