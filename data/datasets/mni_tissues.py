@@ -15,9 +15,9 @@ from .cache import user_cache
 from .volume_case import VolumeCase
 
 FILE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-SIDE = slice(98, 174)  # along i: right of the middle of the body; the template's other side is its mirror image
-HEIGHT = slice(0, 158)  # along k: where the brain is
-LENGTHS = {"train": slice(24, 134), "validation": slice(144, 212)}  # along j, 1 cm apart
+SIDE = slice(98, 190)  # along i: right of the middle of the head; the other side is its mirror image
+HEIGHT = slice(0, 176)  # along k: the brain, and some air above
+LENGTHS = {"train": slice(6, 134), "validation": slice(144, 216)}  # along j, 1 cm apart
 
 
 class MNITissues:
@@ -25,8 +25,9 @@ class MNITissues:
 
     Shows: the average of 152 T1-weighted MR images of young adults, without the skull. Labels: 1 grey matter, 2 white
     matter, where either is more probable than the other and than the rest. Units: 0..255, arbitrary. Resolution: 1 mm;
-    76 x 110 x 158 and 76 x 68 x 158 voxels. The template is symmetric, so that one side holds all there is to see: the
-    other side would be no test. It is one head: what is learnt says nothing of other people.
+    92 x 128 x 176 and 92 x 72 x 176 voxels. The template is symmetric, so that one side holds all there is to see: the
+    other side would be no test. It is one head: what is learnt says nothing of other people. Around it lies some of the
+    empty space, as networks must have seen patches of nothing.
     Layout: files inside nilearn's wheel; the pieces are kept in the user's cache. Licence: may be used, copied, changed
     and distributed without fee, with the copyright notice of the McConnell Brain Imaging Centre. Citation: Fonov et
     al., "Unbiased average age-appropriate atlases for pediatric studies", NeuroImage 2011.
