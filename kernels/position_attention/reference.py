@@ -19,11 +19,11 @@ QUERIES = 256  # at once; their scores stay in a processor's cache for some thou
 
 def position_attention(q: Tensor, k: Tensor, v: Tensor, at_once: int = QUERIES) -> Tensor:
     """Return O (B, N, C) for q and k (B, N, K) and v (B, N, C), so many queries at once."""
-    keys = k.transpose(1, 2)
-    outputs: list[Tensor] = []
-    for some in q.split(at_once, dim=1):
-        outputs.append(torch.bmm(torch.softmax(torch.bmm(some, keys), dim=-1), v))
-    return torch.cat(outputs, dim=1)
+    keys, output = k.transpose(1, 2), torch.empty_like(v)
+    for start in range(0, q.shape[1], at_once):
+        weights = _exponentials(q[:, start : start + at_once], keys)
+        output[:, start : start + at_once] = torch.bmm(weights, v) / weights.sum(dim=-1, keepdim=True)
+    return output
 
 
 def position_attention_gradients(
@@ -33,13 +33,20 @@ def position_attention_gradients(
     grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for start in range(0, q.shape[1], QUERIES):
         part = slice(start, start + QUERIES)
-        weights = torch.softmax(torch.bmm(q[:, part], k.mT), dim=-1)
+        weights = _exponentials(q[:, part], k.mT)
+        weights.div_(weights.sum(dim=-1, keepdim=True))
         grad_v.baddbmm_(weights.mT, grad[:, part])
         inner = (grad[:, part] * output[:, part]).sum(-1, keepdim=True)
         grad_scores = torch.bmm(grad[:, part], v.mT).sub_(inner).mul_(weights)
         grad_q[:, part] = torch.bmm(grad_scores, k)
         grad_k.baddbmm_(grad_scores.mT, q[:, part])
     return grad_q, grad_k, grad_v
+
+
+def _exponentials(some: Tensor, keys: Tensor) -> Tensor:
+    """Return the softmax of queries' scores before it is divided by its sum; in place, as each copy is large."""
+    scores = torch.bmm(some, keys)
+    return scores.sub_(scores.amax(dim=-1, keepdim=True)).exp_()
 
 
 class PositionAttention(torch.autograd.Function):
