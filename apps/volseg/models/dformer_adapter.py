@@ -15,26 +15,10 @@ from ....core.messages import suggestion
 from ....core.weights.adapters import fill, rename
 from ....core.weights.card import Card
 from ....core.weights.label import Label
+from ....data.datasets.synapse import Synapse
 from .dformer import DFormer
 
 SOURCE = "https://github.com/kkk55596/D-Former"
-ORGANS = (
-    "spleen",
-    "right kidney",
-    "left kidney",
-    "gallbladder",
-    "oesophagus",
-    "liver",
-    "stomach",
-    "aorta",
-    "inferior vena cava",
-    "portal and splenic veins",
-    "pancreas",
-    "right adrenal gland",
-    "left adrenal gland",
-)
-"""Labels 1 to 13 of the Synapse (BTCV) data."""
-
 HEAD_DIM = 32  # channels of an attention head in every published stage
 
 ARGUMENTS = {
@@ -162,7 +146,7 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _card(net: DFormer, arguments: dict[str, Any]) -> Card:
     classes, channels = net.num_classes, net.in_channels
-    names = ORGANS if classes == len(ORGANS) + 1 else tuple(f"class {i}" for i in range(1, classes))
+    names = Synapse.classes if classes == len(Synapse.classes) + 1 else tuple(f"class {i}" for i in range(1, classes))
     wanted = (64, 128, 128) if arguments["patch"][0] > 1 else (16, 160, 160)  # the crops for Synapse and for ACDC
     tile = tuple(-(-side // multiple) * multiple for side, multiple in zip(wanted, net.size_multiple, strict=True))
     return Card(

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from foveal.apps.volseg.models.dformer import DFormer
-from foveal.apps.volseg.models.dformer_adapter import ORGANS, recognises
+from foveal.apps.volseg.models.dformer_adapter import recognises
 from foveal.core.errors import UserError
 from foveal.core.weights.load import load_model, load_reference
+from foveal.data.datasets.synapse import Synapse
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "dformer_synapse.npz"
 
@@ -58,7 +59,7 @@ def test_file_is_recognised_and_has_a_card(state, tmp_path):
     card = load_model(tmp_path / "dformer.pth").card
     assert (card.name, card.app, card.dimensions) == ("dformer", "volseg", 3)
     assert (card.tile, card.size_multiple) == ((64, 128, 128), (16, 32, 32))
-    assert [label.name for label in card.labels] == list(ORGANS)
+    assert [label.name for label in card.labels] == list(Synapse.classes)
     assert not recognises(["final.0.1.weight"])
 
 
