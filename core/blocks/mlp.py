@@ -4,6 +4,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between them, for channels-last tokens of any number of axes.
+
+    Args:
+        dim: channels in and out.
+        ratio: hidden channels as a multiple of `dim`.
+        drop: dropout after the activation and after the second layer, in training.
+        approximate: "tanh" for the GELU's approximation, "none" for its exact form.
+    Shape: (B, ..., C) -> (B, ..., C).
+    """
+
+    def __init__(self, dim: int, ratio: float = 4.0, drop: float = 0.0, approximate: str = "none") -> None:
+        hidden = int(dim * ratio)
+        super().__init__(
+            nn.Linear(dim, hidden), nn.GELU(approximate), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop)
+        )
+
+
 class GatedDepthwiseFeedForward(nn.Module):
     """Gated feed-forward unit with a depth-wise 3x3 convolution (Zamir et al. 2022, Restormer, sec. 3.2; no biases).
 
