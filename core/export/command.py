@@ -115,15 +115,16 @@ def _shapes(card: Card) -> dict[str, tuple[int, ...]]:
     axis and shorter along the next for the usual windows. Of tiles of a fixed size, one is alone and two are at once.
     """
     channels, tile = len(card.channels), card.per_axis("tile")
+    planes = (channels,) if card.dates == 1 else (card.dates, channels)
     if card.kind == "bag":
         return {f"{length} instances": (1, length, channels) for length in BAGS}
-    one = {_told_size(tile): (1, channels, *tile)}
+    one = {_told_size(tile): (1, *planes, *tile)}
     if card.fixed_tile:
-        return one | {f"2 of {_told_size(tile)}": (2, channels, *tile)}
+        return one | {f"2 of {_told_size(tile)}": (2, *planes, *tile)}
     odd = [2 * side // 3 + 1 if (len(tile) - axis) % 2 == 0 else side // 3 - 1 for axis, side in enumerate(tile)]
     multiples = card.per_axis("size_multiple")
     other = [-(-max(side, card.smallest_size) // each) * each for side, each in zip(odd, multiples, strict=True)]
-    return one | {_told_size(other): (1, channels, *other)}
+    return one | {_told_size(other): (1, *planes, *other)}
 
 
 def _told_size(sides: Sequence[int]) -> str:

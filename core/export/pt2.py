@@ -69,7 +69,7 @@ def _bag(card: Card) -> tuple[list[int], dict[int, Any]]:
 
 def _images(card: Card) -> tuple[list[int], dict[int, Any]]:
     """Return the shape of an example, larger than a tile and different along each axis, and the free axes."""
-    shape, sizes = [2, len(card.channels)], {0: Dim("batch", min=1)}
+    shape, sizes = [2, card.planes], {0: Dim("batch", min=1)}
     if card.fixed_tile:
         return [*shape, *card.per_axis("tile")], sizes
     named = zip(AXES[-card.dimensions :], card.per_axis("tile"), card.per_axis("size_multiple"), strict=True)

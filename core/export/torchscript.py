@@ -32,7 +32,7 @@ def save(net: nn.Module, card: Card, path: Path) -> None:
 def _traced(net: nn.Module, card: Card) -> torch.jit.ScriptModule:
     """Return a network's operations on two tiles; it is for any number of them, of this size."""
     assert card.fixed_tile
-    example = torch.zeros(2, len(card.channels), *card.per_axis("tile"), device=next(net.parameters()).device)
+    example = torch.zeros(2, card.planes, *card.per_axis("tile"), device=next(net.parameters()).device)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that sizes become constants, which is meant
         return torch.jit.trace(net, example, check_trace=False)  # `export` runs it beside the network

@@ -7,6 +7,7 @@ program runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import replace
@@ -42,7 +43,7 @@ class Engine:
 
     Args:
         program: (N, C, *extent) float tensor, normalised as the card says -> (N, C', *scale * extent). A program of two
-            dimensions takes a volume slice by slice.
+            dimensions takes a volume slice by slice. Of several dates it takes (N, dates * C, h, w).
         card: says the dimensions, the scale, the size multiple, the channels, what becomes of the outputs, and the
             default tile and overlap.
         device: "auto", "cpu", "cuda" or "cuda:1"; where the program already is.
@@ -189,7 +190,12 @@ class Engine:
         return values
 
     def _check(self, source: Source, sink: Sink) -> None:
-        card, channels = self.card, source.shape[-source.spatial - 1]
+        card, channels, dates = self.card, source.shape[-source.spatial - 1], source.shape[: -source.spatial - 1]
+        if math.prod(dates) != card.dates:
+            found = f"a series of {dates[0]}" if dates else "one image"
+            wanted = f"{card.dates} dates" if card.dates > 1 else "one date"
+            hint = "choose as many files" if dates else "give a folder of dated files, and --dates"
+            raise UserError(f"the input is {found}, {card.name} takes {wanted} at once; {hint}.")
         if channels != len(card.channels):
             raise UserError(f"the input has {channels} channels, the network takes {card.channels}.")
         if source.spatial < card.dimensions or (source.spatial > card.dimensions and card.scale > 1):
@@ -219,6 +225,8 @@ class Engine:
         x = torch.from_numpy(tiles).to(self.device)
         if spatial > self.card.dimensions:
             x = x.squeeze(-spatial)  # one slice of a volume
+        if self.card.dates == 1:
+            x = x.flatten(1, -self.card.dimensions - 1)  # the only date of a series
         extent = tuple(x.shape[-self.card.dimensions :])
         try:
             with torch.inference_mode(), self.autocast:

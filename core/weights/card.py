@@ -20,6 +20,9 @@ from .label import Label
 Activation = Literal["none", "sigmoid", "softmax", "threshold", "argmax"]
 """What becomes of a network's blended outputs: themselves; probabilities of independent or of exclusive classes; or a
 label map, 1 where the sigmoid is above one half, or the number of the channel with the highest value."""
+Unit = Literal["", "reflectance"]
+"""What the values of the channels are: what a format gives, or reflectance of the surface or at the top of the
+atmosphere, mostly 0..1."""
 Kind = Literal["dense", "classes", "bag"]
 """Whether a network gives something for every sample of its input, one score of each class for the whole, or these for
 a bag of feature vectors."""
@@ -44,6 +47,9 @@ class Card:
         axis: of a volume, along which a 2D network takes the slices: 0, 1 or 2 of the axes (i, j, k) of NIfTI, which
             are the columns, rows and slices of arrays; 2 takes them as they are stored. The other two keep their order.
         channels: names of the input channels, in order.
+        dates: images of one place, each of these channels, that the network takes at once: as one image of
+            dates * channels, all channels of the first date first.
+        unit: of the channels' values.
         value_range: lowest and highest input value that the network was trained on.
         scale: output pixels per input pixel along each axis.
         size_multiple: every spatial size of the input must be a multiple of this; one number, or one for each axis.
@@ -56,7 +62,8 @@ class Card:
             `value_range` and cut off beyond; {"zscore": true} subtracts the mean of the whole input and divides by its
             standard deviation; {"zscore": "nonzero"} does so with the samples that are not zero alone, and leaves the
             others zero, as for MR of which all but the brain was cut away. Images are in `value_range` without it.
-        mean: subtracted from each channel, in the units of `value_range`; () for none.
+        mean: subtracted from each channel, in the units of `value_range`; () for none. Outputs that are channels
+            themselves, with the activation "none", get it added again, after they were multiplied by `std`.
         std: by which each channel is divided then.
         frame: the size to which the whole input is resized, for networks that see it as a whole; () for none.
         spacing: distance between neighbouring samples that the network was trained on, for each spatial axis:
@@ -84,6 +91,8 @@ class Card:
     dimensions: int = 2
     axis: int = 2
     channels: tuple[str, ...] = ("red", "green", "blue")
+    dates: int = 1
+    unit: Unit = ""
     value_range: tuple[float, float] = (0.0, 1.0)
     scale: int = 1
     size_multiple: Sizes = 1
@@ -107,6 +116,11 @@ class Card:
         problem = next(_problems(self), None)
         if problem:
             raise UserError(f"weights card: {problem}")
+
+    @property
+    def planes(self) -> int:
+        """Return the channels of the network's input, of all dates together."""
+        return self.dates * len(self.channels)
 
     @property
     def makes_labels(self) -> bool:
@@ -178,6 +192,8 @@ def _problems(card: Card) -> Iterator[str]:
         yield f"channels must be a list of names, found {card.channels!r}"
     if not _is_range(card.value_range):
         yield f"value_range must be two finite numbers, the lower first, found {card.value_range!r}"
+    if card.unit not in get_args(Unit):
+        yield f"unit must be one of {', '.join(map(repr, get_args(Unit)))}, found {card.unit!r}"
     yield from _size_problems(card)
     yield from _value_problems(card)
     yield from _output_problems(card)
@@ -197,9 +213,11 @@ def _size_problems(card: Card) -> Iterator[str]:
         yield f"dimensions must be 2 or 3, found {card.dimensions!r}"
     if card.axis not in (0, 1, 2) or isinstance(card.axis, bool):
         yield f"axis must be 0, 1 or 2, found {card.axis!r}"
-    for name in ("scale", "smallest_size"):
+    for name in ("scale", "smallest_size", "dates"):
         if not _is_whole(getattr(card, name), 1):
             yield f"{name} must be a whole number of at least 1, found {getattr(card, name)!r}"
+    if card.dates != 1 and (card.dimensions, card.kind) != (2, "dense"):
+        yield f"only a dense network of 2 dimensions takes several dates, found {card.dates!r}"
     for name, lowest in (("size_multiple", 1), ("tile", 1), ("overlap", 0)):
         value = getattr(card, name)
         if isinstance(value, tuple) and len(value) != card.dimensions:

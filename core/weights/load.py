@@ -155,8 +155,8 @@ def _network_class(class_path: str) -> type[nn.Module]:
 
 def _check_card(net: nn.Module, card: Card) -> None:
     """Refuse a card that promises what its own network says otherwise."""
-    sizes = {name: getattr(card, name) for name in ("scale", "size_multiple", "smallest_size", "fixed_tile")}
-    for name, value in {**sizes, "in_channels": len(card.channels)}.items():
+    names = ("scale", "size_multiple", "smallest_size", "fixed_tile", "dates")
+    for name, value in {**{each: getattr(card, each) for each in names}, "in_channels": card.planes}.items():
         actual = getattr(net, name, value)
         if actual != value:
             raise UserError(f"weights card: says {name} {value}, but its network has {actual}. Correct the card.")

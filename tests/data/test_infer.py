@@ -87,7 +87,7 @@ def test_dates_of_a_place_are_taken_together(tmp_path):
     (tmp_path / "place").mkdir()
     for number in range(3):
         geotiff.write_raster(tmp_path / "place" / f"2020-0{number + 1}-01.tif", geotiff.samples(2, seed=number))
-    program = save_program(tmp_path / "mean.pt", Mean(), channels=("r", "n"))
+    program = save_program(tmp_path / "mean.pt", Mean(3), channels=("r", "n"), dates=3)
     assert run(program, tmp_path / "place", tmp_path / "out.tif", "--dates") == 0
     with rasterio.open(tmp_path / "out.tif") as after:
         mean = np.mean([geotiff.samples(2, seed=number) for number in range(3)], axis=0)

@@ -247,7 +247,25 @@ def test_dates_go_to_the_program_together():
     source = Field(noise(2, 12, 9)[None].repeat(3, 0), np.zeros((12, 9), bool))
     source.spatial = 2
     sink = Recorder((2, 12, 9))
-    engine(ToyProgram(lambda x: x.mean(dim=1), channels=("a", "b")), tile=8, overlap=2).run(source, sink)
+    program = ToyProgram(lambda x: x.unflatten(1, (3, 2)).mean(dim=1), channels=("a", "b"), dates=3)
+    engine(program, tile=8, overlap=2).run(source, sink)
+    assert np.abs(sink.array - source.array[0]).max() <= 1e-6
+
+
+@pytest.mark.parametrize(("dates", "found"), [((), "one image"), ((2,), "a series of 2"), ((1,), "a series of 1")])
+def test_another_number_of_dates_is_refused(dates, found):
+    source = Field(np.zeros((*dates, 2, 12, 9), np.float32), np.zeros((12, 9), bool))
+    source.spatial = 2
+    program = ToyProgram(lambda x: x, channels=("a", "b"), dates=3)
+    with pytest.raises(UserError, match=rf"the input is {found}, toy takes 3 dates at once"):
+        engine(program).run(source, Recorder((2, 12, 9)))
+
+
+def test_a_series_of_one_date_is_an_image():
+    source = Field(noise(1, 2, 12, 9), np.zeros((12, 9), bool))
+    source.spatial = 2
+    sink = Recorder((2, 12, 9))
+    engine(identity(channels=("a", "b")), tile=8, overlap=2).run(source, sink)
     assert np.abs(sink.array - source.array[0]).max() <= 1e-6
 
 

@@ -321,6 +321,28 @@ def test_a_folder_is_many_dates_in_order(tmp_path):
         assert (source.shape, source.dates) == ((2, HEIGHT, WIDTH), ())
 
 
+def test_some_dates_of_a_folder_are_kept(tmp_path):
+    dated(tmp_path, ["20180405", "20180110", "20180301"], nodata=0)
+    with GeoTiffSource(tmp_path) as source:
+        source.read(WHOLE)
+        source.keep([0, 2])
+        assert source.shape == (2, 2, HEIGHT, WIDTH)
+        assert [date.month for date in source.dates] == [1, 4]
+        assert np.array_equal(source.read(WHOLE), [samples(2, seed=seed) for seed in (1, 0)])
+
+
+def test_each_date_tells_which_pixels_count(tmp_path):
+    arrays = [samples(2, seed=seed) for seed in range(2)]
+    arrays[0][:, :9], arrays[1][1, :, :5] = 0, 0
+    for seed, array in enumerate(arrays):
+        write_raster(tmp_path / f"2018010{seed + 1}.tif", array, nodata=0)
+    with GeoTiffSource(tmp_path) as source:
+        rows, columns = slice(4, 20), slice(2, 30)
+        assert np.array_equal(
+            source.valid_by_date((rows, columns)), [array[:, rows, columns].all(axis=0) for array in arrays]
+        )
+
+
 def test_dates_come_from_tags_where_names_tell_none(tmp_path):
     for number, date in enumerate(["2019:05:01 00:00:00", "2018:05:01 00:00:00"]):
         write_raster(tmp_path / f"{number}.tif", samples(1, seed=number), tags={"TIFFTAG_DATETIME": date})
@@ -352,7 +374,7 @@ def test_many_dates_become_one_image(tmp_path):
     dated(tmp_path / "place", ["20180110", "20180301", "20180405"], nodata=0)
     with rasterio.open(tmp_path / "place" / "S2A_20180301T101141_x.tif", "r+") as file:
         file.write(np.zeros((2, 20, 20), np.uint16), window=((0, 20), (0, 20)))
-    program = ToyProgram(lambda x: x[:, 0], channels=("a", "b"))
+    program = ToyProgram(lambda x: x[:, :2], channels=("a", "b"), dates=3)
     after, said = read_raster(run(tmp_path / "place", tmp_path / "b.tif", program))
     assert np.array_equal(after, samples(2, seed=0))
     assert said["crs"] == UTM
