@@ -77,7 +77,7 @@ class GeoTiffSource:
         self.shape = (*dates, len(first.bands), *self.geometry.shape)
         for raster in self.rasters:
             raster.cache = CACHE // len(self.rasters)
-        self._last: tuple[Window, np.ndarray, np.ndarray | None] | None = None
+        self._last: tuple[Window, np.ndarray, list[np.ndarray | None]] | None = None
         self._warn()
 
     @property
@@ -99,6 +99,29 @@ class GeoTiffSource:
         values, _ = self._window(window)
         return values if self.is_series else values[0]
 
+    def valid_by_date(self, window: Window) -> np.ndarray:
+        """Return which pixels of a window count on each date, in all bands: bool (T, h, w).
+
+        Raises:
+            UserError: a file is damaged there.
+        """
+        extent = tuple(each.stop - each.start for each in window)
+        valid = np.ones((len(self.rasters), *extent), bool)
+        for date, each in zip(valid, self._window(window)[1], strict=True):
+            if each is not None:
+                each.all(axis=0, out=date)
+        return valid
+
+    def keep(self, dates: Sequence[int]) -> None:
+        """Close all files but those of some dates, told by index; these are the dates from now on, in this order."""
+        for number, raster in enumerate(self.rasters):
+            if number not in dates:
+                raster.close()
+        self.rasters = [self.rasters[index] for index in dates]
+        self.dates = tuple(self.dates[index] for index in dates) if self.dates else ()
+        self.shape = (len(dates), *self.shape[1:])
+        self._last = None
+
     def valid(self, window: Window) -> np.ndarray:
         """Return which pixels of a window count, on any date: bool (C, h, w), or (h, w) if the same for all bands.
 
@@ -110,9 +133,10 @@ class GeoTiffSource:
             return np.ones(extent, bool)
         if not any(raster.is_stored(window) for raster in self.rasters):
             return np.zeros(extent, bool)
-        valid = self._window(window)[1]
-        if valid is None:
+        each = self._window(window)[1]
+        if any(valid is None for valid in each):
             return np.ones(extent, bool)
+        valid = np.logical_or.reduce(np.broadcast_arrays(*each))
         return valid[0] if len(valid) == 1 else valid
 
     def is_empty(self, window: Window) -> bool:
@@ -162,21 +186,18 @@ class GeoTiffSource:
         if self.geometry.crs is None:
             logger.warning("%s: names no CRS; neither will what is written from it.", self.first.path)
 
-    def _window(self, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return values (T, C, h, w), and what is valid on any date, (C, h, w) or (1, h, w), or None for all.
+    def _window(self, window: Window) -> tuple[np.ndarray, list[np.ndarray | None]]:
+        """Return values (T, C, h, w), and what is valid on each date, (C, h, w) or (1, h, w), or None for all.
 
         The window read last is kept, as its parts are asked for again.
         """
         if self._last is None or not _contains(self._last[0], window):
             parts = [raster.values(window) for raster in self.rasters]
             values = np.stack([values for values, _ in parts]) if len(parts) > 1 else parts[0][0][None]
-            valid = None
-            if all(each is not None for _, each in parts):
-                valid = np.logical_or.reduce(np.broadcast_arrays(*(each for _, each in parts)))
-            self._last = window, values, valid
+            self._last = window, values, [valid for _, valid in parts]
         last, values, valid = self._last
         part = tuple(slice(new.start - old.start, new.stop - old.start) for new, old in zip(window, last, strict=True))
-        return values[..., *part], None if valid is None else valid[..., *part]
+        return values[..., *part], [None if each is None else each[..., *part] for each in valid]
 
 
 class GeoTiffSink(SpooledSink):
