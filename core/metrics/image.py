@@ -118,6 +118,21 @@ def ssim(
 
     Source: Wang et al. 2004; `calculate_ssim` of BasicSR, `structural_similarity` of scikit-image.
     """
+    return ssim_map(estimate, truth, peak, window, sample_covariance).mean(dim=(-2, -1))
+
+
+def ssim_map(
+    estimate: Tensor,
+    truth: Tensor,
+    peak: float = 255.0,
+    window: Tensor | None = None,
+    sample_covariance: bool = False,
+) -> Tensor:
+    """Return the mean over channels of the structural similarity in each window that lies wholly inside, see `ssim`.
+
+    Returns:
+        (..., H - K + 1, W - K + 1) float64; the window of each value is centred (K - 1) / 2 pixels further.
+    """
     _check_shapes(estimate, truth)
     taps = (gaussian_window() if window is None else window).tolist()
     height, width = truth.shape[-2:]
@@ -125,12 +140,12 @@ def ssim(
         size, side = f"{width}x{height}", len(taps)
         raise UserError(f"SSIM needs at least {side}x{side} pixels; after cropping the image has {size}")
     channels = zip(estimate.unbind(-3), truth.unbind(-3), strict=True)
-    scores = [_channel_ssim(a.double(), b.double(), peak, taps, sample_covariance) for a, b in channels]
-    return torch.stack(scores, dim=-1).mean(dim=-1)
+    scores = (_channel_ssim(a.double(), b.double(), peak, taps, sample_covariance) for a, b in channels)
+    return sum(scores) / truth.shape[-3]
 
 
 def _channel_ssim(a: Tensor, b: Tensor, peak: float, taps: list[float], sample_covariance: bool) -> Tensor:
-    """Return the SSIM of (..., H, W) planes; one channel at a time bounds the memory."""
+    """Return the SSIM in the windows of (..., H, W) planes; one channel at a time bounds the memory."""
     pixels = len(taps) ** 2
     unbias = pixels / (pixels - 1) if sample_covariance else 1.0
     mean_a, mean_b = _smooth(a, taps), _smooth(b, taps)
@@ -138,8 +153,7 @@ def _channel_ssim(a: Tensor, b: Tensor, peak: float, taps: list[float], sample_c
     covariance = (_smooth(a * b, taps) - product) * unbias
     variances = (_smooth(a**2 + b**2, taps) - power) * unbias
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
-    similarity = (2 * product + c1) * (2 * covariance + c2) / ((power + c1) * (variances + c2))
-    return similarity.mean(dim=(-2, -1))
+    return (2 * product + c1) * (2 * covariance + c2) / ((power + c1) * (variances + c2))
 
 
 def _smooth(plane: Tensor, taps: list[float]) -> Tensor:

@@ -1,9 +1,17 @@
-"""Cloud removal scores on Sen2_MTC. Images are (..., B, H, W) tensors as the networks see them, RGB first."""
+"""Cloud removal scores, by two protocols whose numbers must not be mixed.
+
+Protocol A, of display (Zou et al., "PMAA", ECAI 2023): renderings of 8 bits on RGB, of images as the networks see them.
+Protocol B, of reflectance (UnCRtainTS, GeoCR): all bands, nothing stretched, values cut to 0..1.
+Images are (..., B, H, W) tensors, RGB first.
+"""
+
+import math
 
 import torch
 from torch import Tensor
 
-from .image import psnr, ssim
+from .image import psnr, ssim, ssim_map
+from .spectral import spectral_angle_map
 
 
 def sen2mtc_old_rgb(image: Tensor) -> Tensor:
@@ -51,3 +59,35 @@ def cloud_removal_scores(estimate: Tensor, truth: Tensor) -> dict[str, Tensor]:
         {"psnr": (...), "ssim": (...)} float64, one value per image.
     """
     return {"psnr": psnr(estimate, truth), "ssim": ssim(estimate, truth)}
+
+
+def reflectance_scores(estimate: Tensor, truth: Tensor, where: Tensor | None = None) -> dict[str, float]:
+    """Score reflectance by protocol B, on all pixels or on some of them.
+
+    PSNR has peak 1, over pixels and bands; SSIM is Gaussian with range 1, the mean of the windows that lie wholly
+    inside and are centred on a pixel that counts; SAM is the mean angle between the spectra; MAE the mean absolute
+    error.
+
+    Args:
+        estimate: (B, H, W) reflectance, cut to 0..1 here.
+        truth: the same shape, likewise.
+        where: bool (H, W), the pixels that count; None for all.
+
+    Returns:
+        {"psnr": decibels, "ssim", "sam": degrees, "mae": reflectance}; not-a-number where no pixel counts.
+
+    Raises:
+        UserError: the images are smaller than 11 pixels.
+    """
+    estimate, truth = (each.double().clamp(0, 1) for each in (estimate, truth))
+    where = torch.ones(truth.shape[-2:], dtype=torch.bool) if where is None else where
+    similarity = ssim_map(estimate, truth, peak=1.0)
+    margin = (truth.shape[-1] - similarity.shape[-1]) // 2
+    centres = where[margin : where.shape[0] - margin, margin : where.shape[1] - margin]
+    difference = (estimate - truth)[:, where]
+    return {
+        "psnr": -10 * torch.log10(difference.square().mean()).item(),
+        "ssim": similarity[centres].mean().item(),
+        "sam": math.degrees(spectral_angle_map(estimate, truth)[where].mean().item()),
+        "mae": difference.abs().mean().item(),
+    }

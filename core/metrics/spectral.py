@@ -35,11 +35,16 @@ def band_ssim(estimate: Tensor, truth: Tensor, data_range: float = 1.0) -> Tenso
 
 def spectral_angle(estimate: Tensor, truth: Tensor) -> Tensor:
     """Return the spectral angle (SAM): mean over pixels of the angle between the two spectra, radians, float64."""
+    return spectral_angle_map(estimate, truth).mean()
+
+
+def spectral_angle_map(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Return the angle between the two spectra of each pixel, radians, (H, W) float64."""
     tiny = 1e-8
     a, b = estimate.double(), truth.double()
     dot = (a * b).sum(dim=0) + tiny
     lengths = (a.norm(dim=0) + tiny) * (b.norm(dim=0) + tiny)
-    return torch.arccos((dot / lengths).clamp(-1, 1)).mean()
+    return torch.arccos((dot / lengths).clamp(-1, 1))
 
 
 def _bands(estimate: Tensor, truth: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

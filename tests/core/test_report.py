@@ -14,5 +14,11 @@ def test_every_set_and_metric_has_a_line_with_its_interval_and_the_baseline() ->
     ]
 
 
+def test_cases_of_one_group_are_drawn_together() -> None:
+    cases = [{"set": "s", "name": str(i), "place": "ab"[i // 3], "psnr": float(i // 3)} for i in range(6)]
+    assert results_table(cases, by="place").splitlines()[1].split("  ")[-1] == "0.5 [0, 1]"
+    assert results_table(cases).splitlines()[1].split("  ")[-1] != "0.5 [0, 1]"
+
+
 def test_nothing_evaluated_is_said() -> None:
     assert results_table([]) == "no cases were evaluated"

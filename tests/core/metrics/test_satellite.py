@@ -1,10 +1,12 @@
-"""Renderings of Sen2_MTC images that can be worked out by hand."""
+"""Renderings of Sen2_MTC images, and scores of reflectance, that can be worked out by hand."""
 
 import math
 
+import pytest
 import torch
 
-from foveal.core.metrics.satellite import cloud_removal_scores, sen2mtc_new_rgb, sen2mtc_old_rgb
+from foveal.core.metrics.image import ssim
+from foveal.core.metrics.satellite import cloud_removal_scores, reflectance_scores, sen2mtc_new_rgb, sen2mtc_old_rgb
 
 
 def from_numbers(numbers: list[float]) -> torch.Tensor:
@@ -39,3 +41,44 @@ def test_scores_of_equal_images() -> None:
     scores = cloud_removal_scores(image, image)
     assert scores["psnr"].tolist() == [math.inf, math.inf]
     assert torch.allclose(scores["ssim"], torch.ones(2, dtype=torch.float64))
+
+
+def land() -> torch.Tensor:
+    """Reflectance of four bands, 16x20 pixels."""
+    return torch.rand(4, 16, 20, generator=torch.Generator().manual_seed(0)) / 2
+
+
+def test_an_offset_is_scored_by_hand() -> None:
+    found = reflectance_scores(land() + 0.1, land())
+    assert found["psnr"] == pytest.approx(20, abs=1e-4)
+    assert found["mae"] == pytest.approx(0.1, abs=1e-6)
+    assert found["ssim"] == pytest.approx(ssim(land() + 0.1, land(), peak=1.0).item())
+
+
+def test_the_angle_is_in_degrees() -> None:
+    red, both = torch.zeros(2, 12, 12), torch.full((2, 12, 12), 0.5)
+    red[0] = 0.5
+    assert reflectance_scores(both, red)["sam"] == pytest.approx(45, abs=1e-4)
+
+
+def test_only_the_pixels_asked_for_count() -> None:
+    left = torch.zeros(16, 20, dtype=torch.bool)
+    left[:, :10] = True
+    estimate = land()
+    estimate[:, :, 10:] += 0.1
+    inside, outside = reflectance_scores(estimate, land(), left), reflectance_scores(estimate, land(), ~left)
+    assert inside["mae"] == 0
+    assert inside["psnr"] == math.inf
+    assert outside["mae"] == pytest.approx(0.1, abs=1e-6)
+    assert 1 > inside["ssim"] > outside["ssim"]  # windows of the left side's last columns reach to the right
+    whole = reflectance_scores(estimate, land())
+    assert whole["ssim"] == pytest.approx((inside["ssim"] + outside["ssim"]) / 2)  # 5 columns of centres each
+
+
+def test_values_are_cut_to_what_reflectance_is() -> None:
+    assert reflectance_scores(land() - 9, land() - 8)["mae"] == 0
+
+
+def test_no_pixel_has_no_score() -> None:
+    nothing = torch.zeros(16, 20, dtype=torch.bool)
+    assert all(math.isnan(each) for each in reflectance_scores(land(), land(), nothing).values())
