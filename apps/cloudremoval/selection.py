@@ -1,0 +1,58 @@
+"""Which dates of a place are worth computing with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ...core.errors import UserError
+
+MOST_CLOUD = 0.95
+"""A place whose every date has more cloud than this shows too little of the ground."""
+
+
+def choose_dates(
+    cover: Sequence[float], wanted: int, dates: Sequence[datetime] = (), most_cloud: float = MOST_CLOUD
+) -> list[int]:
+    """Return the clearest dates, in order of time.
+
+    Of dates with the same cover in whole per cent those nearest to the clearest one are taken, as the land has changed
+    least between them; where it is not known when they are, those nearest in order.
+
+    Args:
+        cover: of each date, the fraction of the place that is cloud or without data, 0..1; in order of time.
+        wanted: how many dates are taken.
+        dates: when they are; () where that is not known.
+        most_cloud: at least one date must have no more than this.
+
+    Returns:
+        Indices, ascending.
+
+    Raises:
+        UserError: there are fewer dates than wanted, or all are cloudier than `most_cloud`.
+    """
+    if len(cover) < wanted:
+        raise UserError(f"{len(cover)} dates are too few: {wanted} are taken at once; add files of other dates.")
+    if min(cover) > most_cloud:
+        raise UserError(
+            f"all dates have more cloud than {most_cloud:.0%}: {told(cover, dates)}; add files of clearer dates, or "
+            "give a higher --most-cloud."
+        )
+    best = clearest(cover)
+
+    def rank(index: int) -> tuple[float, float]:
+        distance = abs((dates[index] - dates[best]).total_seconds()) if dates else abs(index - best)
+        return round(cover[index], 2), distance
+
+    return sorted(sorted(range(len(cover)), key=rank)[:wanted])
+
+
+def clearest(cover: Sequence[float]) -> int:
+    """Return the index of the date with the least cloud, the first of equals."""
+    return min(range(len(cover)), key=lambda index: cover[index])
+
+
+def told(cover: Sequence[float], dates: Sequence[datetime] = ()) -> str:
+    """Return the cover of each date as text, such as "2018-02-10 13 %, 2018-03-07 71 %"."""
+    names = [f"{date:%Y-%m-%d}" for date in dates] or [f"number {number}" for number in range(1, len(cover) + 1)]
+    return ", ".join(f"{name} {100 * each:.0f} %" for name, each in zip(names, cover, strict=True))
