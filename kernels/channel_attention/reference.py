@@ -1,10 +1,11 @@
 """Attention between channels in plain PyTorch: the equation, the CPU path and the export path.
 
-    A = relu(t * (q / |q|)^T (k / |k|)) between channels of the same head, else 0;  y = v A^T
+    S = t * (q / |q|)^T (k / |k|) between channels of the same head;  y = v f(S)^T
 
-with norms over positions. They are divided out of the small C x C matrix, so that no normalised copy of q and k exists.
-One product between all channels, of which the heads' blocks are kept, is faster than one narrow product per head.
-Shapes: L positions, C channels, heads of C / heads channels.
+with norms over positions, and f what makes weights of scores (relu, softmax). The norms are divided out of the small
+matrix, so that no normalised copy of q and k exists. Where there are few channels, one product between all of them, of
+which the heads' blocks are kept, is faster than one narrow product per head.
+Shapes: L positions, C channels, h heads of d = C / h channels.
 """
 
 import torch
@@ -12,8 +13,13 @@ from torch import Tensor
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
-    """Return v A^T for q, k, v of shape (..., L, C) and temperature (heads, 1, 1)."""
-    heads, channels = temperature.shape[0], q.shape[-1]
+    """Return v relu(S)^T for q, k, v of shape (..., L, C) and temperature (h, 1, 1)."""
+    return mix_channels(torch.relu(channel_scores(q, k, temperature)), v)
+
+
+def channel_scores(q: Tensor, k: Tensor, temperature: Tensor) -> Tensor:
+    """Return S, (..., h, d, d), for q and k of shape (..., L, C) and temperature (h, 1, 1)."""
+    heads = temperature.shape[0]
     wide = torch.promote_types(q.dtype, torch.float32)
     if q.dtype == torch.float16:
         # It cancels; but without it the sums over the positions of a photograph exceed what this type can hold.
@@ -21,7 +27,34 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> T
         q, k = q * shrink, k * shrink
     norm_q = torch.linalg.vector_norm(q, dim=-2, dtype=wide).clamp_min(1e-12)
     norm_k = torch.linalg.vector_norm(k, dim=-2, dtype=wide).clamp_min(1e-12)
-    cosine = torch.matmul(q.transpose(-2, -1), k) / (norm_q.unsqueeze(-1) * norm_k.unsqueeze(-2))
-    same_head = torch.eye(heads, dtype=wide, device=q.device).repeat_interleave(channels // heads, 1)
-    blocks = (temperature.flatten(1) * same_head).repeat_interleave(channels // heads, 0)
-    return torch.matmul(v, torch.relu(cosine * blocks).to(v.dtype).transpose(-2, -1))
+    rows, columns = norm_q.unflatten(-1, (heads, -1)), norm_k.unflatten(-1, (heads, -1))
+    if _are_many(q):
+        products = torch.matmul(_by_head(q, heads).transpose(-2, -1), _by_head(k, heads))
+    else:
+        between_all = torch.matmul(q.transpose(-2, -1), k).unflatten(-1, (heads, -1)).unflatten(-3, (heads, -1))
+        products = (between_all * _same_head(heads, q)).sum(-2)
+    return products / (rows.unsqueeze(-1) * columns.unsqueeze(-2)) * temperature
+
+
+def mix_channels(weights: Tensor, v: Tensor) -> Tensor:
+    """Return (..., L, C), each channel the sum of its head's by weights (..., h, d, d), for v of shape (..., L, C)."""
+    heads, weights = weights.shape[-3], weights.to(v.dtype)
+    if _are_many(v):
+        return torch.matmul(_by_head(v, heads), weights.transpose(-2, -1)).transpose(-3, -2).flatten(-2)
+    between_all = (weights.unsqueeze(-2) * _same_head(heads, v)).flatten(-2).flatten(-3, -2)
+    return torch.matmul(v, between_all.transpose(-2, -1))
+
+
+def _are_many(x: Tensor) -> bool:
+    """Tell whether one product between all channels costs more than the heads' own."""
+    return x.shape[-1] > 96
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    """(..., L, C) -> (..., h, L, d)."""
+    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+
+
+def _same_head(heads: int, like: Tensor) -> Tensor:
+    """Return (h, 1, h, 1), 1 where the two heads are the same."""
+    return torch.eye(heads, dtype=like.dtype, device=like.device)[:, None, :, None]

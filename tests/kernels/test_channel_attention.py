@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from foveal.kernels.channel_attention import channel_attention
+from foveal.kernels.channel_attention import channel_attention, channel_scores, mix_channels
 
 
 def brute_force(q, k, v, temperature):
@@ -80,3 +81,15 @@ def test_scripting_gives_the_same():
 
     inputs = operands(6, 2, 7)
     assert torch.equal(torch.jit.script(Module())(*inputs), channel_attention(*inputs))
+
+
+@pytest.mark.parametrize(("channels", "heads"), [(12, 3), (120, 5)])
+def test_scores_and_mixing_are_those_of_normalised_copies_of_each_head(channels, heads):
+    q, k, v, temperature = operands(channels, heads, 9)
+    scores = channel_scores(q, k, temperature)
+    normalised = [F.normalize(t.unflatten(-1, (heads, -1)), dim=1) for t in (q, k)]
+    expected = torch.einsum("blhi,blhj->bhij", *normalised) * temperature
+    torch.testing.assert_close(scores, expected, rtol=1e-12, atol=1e-13)
+    weights = scores.softmax(-1)
+    mixed = torch.einsum("bhij,blhj->blhi", weights, v.unflatten(-1, (heads, -1))).flatten(2)
+    torch.testing.assert_close(mix_channels(weights, v), mixed, rtol=1e-12, atol=1e-13)
