@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
+from ...core.adversarial_task import AdversarialTask
 from ...core.cases import Case, means
 from ...core.inference.arrays import ArraySink, ArraySource
 from ...core.losses.adversarial import discriminator_loss, generator_loss
 from ...core.metrics.under_display import under_display_scores
-from ...core.task import Task
 from ...core.weights.card import Card
 from .discriminator import PixelDiscriminator
 from .learnt_run import run_learnt
@@ -24,7 +24,7 @@ from .models.mpgnet import MPGNet
 from .pictures import central_picture
 
 
-class Simulation(Task):
+class Simulation(AdversarialTask):
     """Trains MPGNet against a discriminator (Zhou et al. 2022; the losses of the authors' code).
 
     Of each batch the discriminator learns a few times and the generator once, each time from pictures with new noise.
@@ -62,11 +62,8 @@ class Simulation(Task):
         tile: int = 256,
         licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
-        self.automatic_optimization = False
-        self.make_discriminator_optimizer = discriminator_optimizer
-        self.make_discriminator_scheduler = discriminator_scheduler
-        self.discriminator = PixelDiscriminator(dim=discriminator_dim)
+        discriminator = PixelDiscriminator(dim=discriminator_dim)
+        super().__init__(net, discriminator, optimizer, discriminator_optimizer, scheduler, discriminator_scheduler)
         self.discriminator_steps = discriminator_steps
         self.pair_weight = pair_weight
         self.tile = tile
@@ -77,10 +74,10 @@ class Simulation(Task):
         generator, discriminator = self.optimizers()
         self.toggle_optimizer(discriminator)
         for _ in range(self.discriminator_steps):
-            self._step(discriminator, self.discriminator_loss(batch), "train/discriminator")
+            self.learn(discriminator, self.discriminator_loss(batch), "train/discriminator")
         self.untoggle_optimizer(discriminator)
         self.toggle_optimizer(generator)
-        self._step(generator, self.training_loss(batch), "train/loss")
+        self.learn(generator, self.training_loss(batch), "train/loss")
         self.untoggle_optimizer(generator)
 
     def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -98,18 +95,6 @@ class Simulation(Task):
             simulated = self.net(clean)
         real = self._verdict(degraded, clean)
         return discriminator_loss(self._verdict(simulated, clean), real)
-
-    def on_train_epoch_end(self) -> None:
-        """Advance the schedules."""
-        for scheduler in self.lr_schedulers() or ():
-            scheduler.step()
-
-    def configure_optimizers(self) -> Any:
-        """Return both optimisers, with their schedules where there are any."""
-        generator = self.make_optimizer(self.net.parameters())
-        discriminator = self.make_discriminator_optimizer(self.discriminator.parameters())
-        made = ((self.make_scheduler, generator), (self.make_discriminator_scheduler, discriminator))
-        return [generator, discriminator], [make(optimizer) for make, optimizer in made if make]
 
     def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
         """Score the simulation of one picture, and the clean picture beside it."""
@@ -140,12 +125,6 @@ class Simulation(Task):
             training={"steps": int(self.global_step), "data": data.fingerprint() if data is not None else {}},
             metrics=means(self.cases),
         )
-
-    def _step(self, optimizer: Any, loss: Tensor, name: str) -> None:
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-        self.log(name, loss.detach(), prog_bar=True)
 
     def _verdict(self, degraded: Tensor, clean: Tensor) -> Tensor:
         return self.discriminator(torch.cat([degraded, clean], dim=1)).float()
