@@ -38,8 +38,8 @@ def cloud_mask(reflectance: Tensor) -> Tensor:
     """
     if reflectance.shape[-3] != 4:
         raise ValueError(f"clouds are told by red, green, blue and near infrared, not by {reflectance.shape[-3]} bands")
-    found = _grown(_spectral(reflectance).flatten(0, -4).float(), DILATED, OPENED)
-    return found.view(*reflectance.shape[:-3], 1, *reflectance.shape[-2:])
+    found = _spectral(reflectance)
+    return _grown(found.reshape(-1, *found.shape[-3:]).float()).view_as(found)
 
 
 def _spectral(reflectance: Tensor) -> Tensor:
@@ -53,8 +53,8 @@ def _spectral(reflectance: Tensor) -> Tensor:
     return (brightness > LEAST_BRIGHTNESS) & (whiteness < MOST_WHITENESS) & is_hazy & (ndvi < MOST_NDVI)
 
 
-def _grown(mask: Tensor, dilated: int, opened: int) -> Tensor:
-    """Open a mask and dilate it by squares of these radii, float (N, 1, H, W) -> bool; both steps cross no border."""
-    kept = -F.max_pool2d(-mask, 2 * opened + 1, 1, opened)
-    radius = opened + dilated  # the two dilations by squares are one
+def _grown(mask: Tensor) -> Tensor:
+    """Open a mask and dilate it, by squares, float (N, 1, H, W) -> bool; what lies beyond the borders is left out."""
+    kept = -F.max_pool2d(-mask, 2 * OPENED + 1, 1, OPENED)
+    radius = OPENED + DILATED  # dilating by one square and by another is dilating by their sum
     return F.max_pool2d(kept, 2 * radius + 1, 1, radius) > 0
