@@ -38,7 +38,7 @@ def unit(in_channels: int, out_channels: int, norm: Norm, kernel: int = 1, dilat
     """Return a convolution without bias that keeps the size, its norm and a ReLU."""
     padding = dilation * (kernel // 2)
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False)
-    return [conv, normalisation(norm, out_channels), nn.ReLU()]
+    return [conv, normalisation(norm, out_channels), nn.ReLU(inplace=True)]
 
 
 def bottleneck(dim: int, norm: Norm) -> nn.Sequential:
@@ -54,10 +54,10 @@ def mask_head(dim: int, norm: Norm) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(dim, 2 * dim, 1),
         normalisation(norm, 2 * dim),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Conv2d(2 * dim, 4 * dim, 1),
         normalisation(norm, 4 * dim),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Conv2d(4 * dim, 1, 1),
         nn.Sigmoid(),
     )
@@ -88,10 +88,12 @@ class AtrousPyramid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map that knows its surroundings."""
-        views = [branch(x) for branch in self.branches]
-        whole = self.whole(x.mean(dim=(2, 3), keepdim=True))
-        views.append(whole.expand(-1, -1, x.shape[2], x.shape[3]))
-        return self.project(torch.cat(views, dim=1))
+        # The common convolution of the views side by side, a view at a time: together they are twenty times the input.
+        parts = self.project[0].weight.chunk(len(self.branches) + 1, dim=1)
+        total = F.conv2d(self.whole(x.mean(dim=(2, 3), keepdim=True)), parts[-1])
+        for i, branch in enumerate(self.branches):
+            total = total + F.conv2d(branch(x), parts[i])
+        return self.project[3](self.project[2](self.project[1](total)))
 
 
 class FeatureExtractor(nn.Module):
@@ -120,12 +122,12 @@ class FeatureExtractor(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mask, features and auxiliary image."""
         y = self.stem(x)
-        y = F.relu(self.bottlenecks[0](y) + y)
+        y = F.relu(self.bottlenecks[0](y) + y, inplace=True)
         mask = self.mask(y)
-        y = F.relu(self.bottlenecks[1](y) * mask + y)
-        y = F.relu(self.bottlenecks[2](y) * mask + y)
+        y = F.relu(torch.addcmul(y, self.bottlenecks[1](y), mask), inplace=True)
+        y = F.relu(torch.addcmul(y, self.bottlenecks[2](y), mask), inplace=True)
         mask = self.mask(y)
-        y = F.relu(self.bottlenecks[3](y) * mask + y)
-        y = F.relu(self.bottlenecks[4](y) * mask + y)
-        features = self.pyramid(F.relu(self.bottlenecks[5](y) + y))
+        y = F.relu(torch.addcmul(y, self.bottlenecks[3](y), mask), inplace=True)
+        y = F.relu(torch.addcmul(y, self.bottlenecks[4](y), mask), inplace=True)
+        features = self.pyramid(F.relu(self.bottlenecks[5](y) + y, inplace=True))
         return mask, features, torch.tanh(self.auxiliary(features))

@@ -20,6 +20,25 @@ from ...core.blocks.norm import InstanceNorm2d, LayerNorm2d
 NUM_SCALES = 5
 
 
+class Depthwise(nn.Conv2d):
+    """A depth-wise convolution without bias that keeps the size; of one pixel it is a product, which is faster.
+
+    Args:
+        dim: channels.
+        kernel: side in pixels, odd.
+    Shape: (N, dim, H, W) -> (N, dim, H, W).
+    """
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__(dim, dim, kernel, padding=kernel // 2, groups=dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolved map."""
+        if self.kernel_size == (1, 1):
+            return x * self.weight.view(1, -1, 1, 1)
+        return self._conv_forward(x, self.weight, self.bias)
+
+
 class SeparableLayer(nn.Module):
     """A spatial and a pointwise convolution, each with instance norm; plus the input where the shape stays.
 
@@ -40,15 +59,20 @@ class SeparableLayer(nn.Module):
         self.spatial = nn.Conv2d(
             in_channels, in_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False
         )
-        self.spatial_norm = InstanceNorm2d(in_channels)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.pointwise_norm = InstanceNorm2d(out_channels)
+        self.is_scale = depthwise and kernel == 1
         self.residual = in_channels == out_channels and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
-        y = self.pointwise_norm(self.pointwise(self.spatial_norm(self.spatial(x))))
-        return y + x if self.residual else y
+        y, gain = (x, self.spatial.weight.view(1, -1, 1, 1)) if self.is_scale else (self.spatial(x), None)
+        _, scale = standardising(y, gain)
+        # The first norm goes into the weights, but for its mean: what is constant over a map, the second one removes.
+        weights = self.pointwise.weight.flatten(1) * scale.flatten(1).unsqueeze(1)
+        z = torch.matmul(weights, y.flatten(2)).unflatten(2, [y.shape[2], y.shape[3]])
+        mean, scale = standardising(z, None)
+        out = torch.addcmul(-mean * scale, z, scale)
+        return out.add_(x) if self.residual else out
 
 
 class Injection(nn.Module):
@@ -62,17 +86,45 @@ class Injection(nn.Module):
 
     def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
-        self.local = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, bias=False)
-        self.embed = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, bias=False)
-        self.gate = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, bias=False)
-        self.norm = InstanceNorm2d(dim)  # has neither parameters nor state: one serves all three
+        self.local = Depthwise(dim, kernel)
+        self.embed = Depthwise(dim, kernel)
+        self.gate = Depthwise(dim, kernel)
+        self.norm = InstanceNorm2d(dim)  # has neither parameters nor state: one serves both
+        self.is_scale = kernel == 1
 
     def forward(self, local: Tensor, whole: Tensor) -> Tensor:
         """Return the local map that knows of the whole."""
         size = [local.shape[2], local.shape[3]]
-        gate = F.interpolate(torch.sigmoid(self.norm(self.gate(whole))), size=size, mode="nearest")
-        embedded = F.interpolate(self.norm(self.embed(whole)), size=size, mode="nearest")
-        return self.norm(self.local(local)) * gate + embedded
+        y, gain = (local, self.local.weight.view(1, -1, 1, 1)) if self.is_scale else (self.local(local), None)
+        mean, scale = standardising(y, gain)
+        # The norm of the local map is applied to the small maps, so that the large one is written only once.
+        gate = torch.sigmoid(self.norm(self.gate(whole))) * scale
+        added = self.norm(self.embed(whole)) - mean * gate
+        return torch.addcmul(_enlarged(added, size), y, _enlarged(gate, size))
+
+
+def standardising(x: Tensor, gain: Tensor | None, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Return what instance norm takes off a map, and by what it multiplies the rest: the norm is (x - mean) * scale.
+
+    Args:
+        x: (N, C, H, W).
+        gain: (1, C, 1, 1) by which a map is multiplied before it is normalised; None for 1.
+        eps: added to the variance.
+
+    Returns:
+        mean and scale, (N, C, 1, 1) both; the mean is that before the gain.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    mean = x.mean([2, 3], keepdim=True, dtype=wide)
+    # Mean and norm are each one fast pass, while PyTorch's variance takes as long as a convolution of one pixel.
+    square = torch.linalg.vector_norm(x, 2.0, [2, 3], keepdim=True, dtype=wide).square() / (x.shape[2] * x.shape[3])
+    variance = (square - mean.square()).clamp_min(0.0)
+    scale = torch.rsqrt(variance + eps) if gain is None else gain * torch.rsqrt(gain.square() * variance + eps)
+    return mean.to(x.dtype), scale.to(x.dtype)
+
+
+def _enlarged(x: Tensor, size: list[int]) -> Tensor:
+    return F.interpolate(x, size=size, mode="nearest")
 
 
 class ConvolutionalModulation(nn.Module):
