@@ -10,7 +10,9 @@ Part = Literal["train", "validation", "test"]
 Shares = tuple[float, float, float]
 
 
-def groups_of(groups: Iterable[str], part: Part, shares: Shares, seed: int, where: object) -> set[str]:
+def groups_of(
+    groups: Iterable[str], part: Part, shares: Shares, seed: int, where: object, noun: str = "patients or volumes"
+) -> set[str]:
     """Return the groups of one part; every part with a share gets one at least, where there are enough.
 
     Args:
@@ -19,6 +21,7 @@ def groups_of(groups: Iterable[str], part: Part, shares: Shares, seed: int, wher
         shares: of training, validation and test, 0..1, one together.
         seed: another seed gives another split.
         where: the data, named in errors.
+        noun: what the groups are, named in errors.
 
     Raises:
         UserError: the shares are impossible, or the part is empty.
@@ -32,7 +35,7 @@ def groups_of(groups: Iterable[str], part: Part, shares: Shares, seed: int, wher
     chosen = set(dealt[start : start + counts[number]])
     if not chosen:
         raise UserError(
-            f"{where}: the part {part} of {len(dealt)} patients or volumes is empty (shares "
+            f"{where}: the part {part} of {len(dealt)} {noun} is empty (shares "
             f"{', '.join(f'{each:g}' for each in shares)}); give it a larger share, or more data."
         )
     return chosen

@@ -1,0 +1,142 @@
+"""An archive of one's own: a folder for each place, with dated GeoTIFFs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...core.errors import UserError
+from ..io.geotiff import SUFFIXES
+from ..io.geotiff.dates import find_date
+from .group_split import Part, Shares
+from .scene_series import Cover, Reading, SceneImage, SceneSeries, chosen_places
+
+IMAGES = ("image", "images")
+MASKS = ("cloud_mask", "cloud_masks", "mask", "masks")
+
+
+class DatedPlaces:
+    """Dated images of places, of which the clear ones are what the cloudy ones around them should become.
+
+    Shows: whatever one has, such as Sentinel-2. Channels: red, green, blue and near infrared, told by the descriptions
+    of the bands, or by `bands`. Units: reflectance. Layout: `<place>/<date>.tif`, or `<place>/image/<date>.tif`; a date
+    stands somewhere in the name, as 2018-02-10 or 20180210. Cloud masks, where there are any, are in
+    `<place>/cloud_mask/` with the same date in the name; their first band is above 0 on cloud. Without masks clouds are
+    told by their colours. A folder that holds images itself is one place. Samples: each date with little cloud is the
+    truth of one; the inputs are the nearest other dates, in time, in order. Split: by place. Licence: the data's own;
+    Sentinel-2 is free and open.
+
+    Args:
+        folder: of the places.
+        dates: input images of a sample.
+        most_cloud: share of cloud, 0..1, up to which a date is clear, and the truth of a sample.
+        cover: shares of cloud, 0..1, from and to which a date is an input. A lower limit above 0 leaves out dates from
+            which the truth could be copied.
+        places: names of the places to take; None for all.
+        part: take only this part of the places; None for all.
+        shares: of the places in training, validation and test, one together.
+        split_seed: another seed gives another split.
+        bands: red, green, blue and near infrared, by number or description; None tells them by their descriptions.
+        quantification: reflectance = (stored + offset) / quantification; None asks the file.
+        offset: added to stored numbers; None asks the file.
+        licence: terms of the images, written to the card of what is trained on them.
+    """
+
+    protocol = "reflectance"
+    unit = "reflectance"
+
+    def __init__(
+        self,
+        folder: str,
+        dates: int = 3,
+        most_cloud: float = 0.01,
+        cover: tuple[float, float] = (0.0, 0.95),
+        places: list[str] | None = None,
+        part: Part | None = None,
+        shares: Shares = (0.7, 0.15, 0.15),
+        split_seed: int = 0,
+        bands: str | None = None,
+        quantification: float | None = None,
+        offset: float | None = None,
+        licence: str = "",
+    ) -> None:
+        self.folder = Path(folder)
+        self.dates = dates
+        self.most_cloud = most_cloud
+        self.cover = cover
+        self.places = places
+        self.part = part
+        self.shares = shares
+        self.split_seed = split_seed
+        self.reading = Reading(bands, quantification, offset)
+        self.licence = licence
+
+    def images(self) -> list[SceneImage]:
+        """Return every image of the chosen places, by place and date.
+
+        Raises:
+            UserError: there is no place, a name tells no date, or two images of a place have the same.
+        """
+        if not self.folder.is_dir():
+            raise UserError(f"{self.folder}: is not a folder; give the folder that holds a folder for each place.")
+        folders = [each for each in [self.folder, *sorted(self.folder.iterdir())] if _images(each)]
+        if not folders:
+            raise UserError(f"{self.folder}: holds no place; arrange images as <place>/<date>.tif.")
+        names = [each.name for each in folders]
+        chosen = chosen_places(names, self.places, self.part, self.shares, self.split_seed, self.folder)
+        return [image for each in folders if each.name in chosen for image in self._dated(each)]
+
+    def series(self, cover: Cover) -> list[SceneSeries]:
+        """Return a sample for every clear date.
+
+        Raises:
+            UserError: as `images`; or no place has a clear date with enough others.
+        """
+        places: dict[str, list[tuple[SceneImage, float]]] = {}
+        for image in self.images():
+            places.setdefault(image.place, []).append((image, cover(image)))
+        found = [series for images in places.values() for series in self._around(images)]
+        if not found:
+            name, images = next(iter(places.items()))
+            told = ", ".join(f"{image.day:%Y-%m-%d} {share:.0%}" for image, share in images[:30])
+            raise UserError(
+                f"{self.folder}: no place has a date with at most {self.most_cloud:.1%} cloud and {self.dates} others "
+                f"with {self.cover[0]:.0%} to {self.cover[1]:.0%}; {name} has {told}. Raise most_cloud, widen cover, "
+                "or lower dates."
+            )
+        return found
+
+    def _around(self, images: Sequence[tuple[SceneImage, float]]) -> list[SceneSeries]:
+        lowest, highest = self.cover
+        found = []
+        for truth in (image for image, share in images if share <= self.most_cloud):
+            inputs = [image for image, share in images if image is not truth and lowest <= share <= highest]
+            inputs.sort(key=lambda image: (abs(image.day - truth.day), image.day))
+            if len(inputs) >= self.dates:
+                dates = sorted(inputs[: self.dates], key=lambda image: image.day)
+                found.append(SceneSeries(f"{truth.place} {truth.day:%Y-%m-%d}", tuple(dates), truth))
+        return found
+
+    def _dated(self, folder: Path) -> list[SceneImage]:
+        masks = {find_date(file.stem): file for name in MASKS for file in _rasters(folder / name)}
+        images: dict[object, SceneImage] = {}
+        for file in _images(folder):
+            day = find_date(file.stem)
+            if day is None:
+                raise UserError(f"{file}: the name tells no date; name images such as 2018-02-10.tif.")
+            if day in images:
+                raise UserError(f"{file}: has the same date as {images[day].files[0].name}; keep one of them.")
+            images[day] = SceneImage((file,), folder.name, self.reading, masks.pop(day, None), day)
+        if masks:
+            raise UserError(f"{next(iter(masks.values()))}: is the mask of no image; name it with the image's date.")
+        return [images[day] for day in sorted(images)]
+
+
+def _images(folder: Path) -> list[Path]:
+    return next((files for name in (*IMAGES, "") if (files := _rasters(folder / name))), [])
+
+
+def _rasters(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.name[0] != ".")

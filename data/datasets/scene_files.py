@@ -1,0 +1,125 @@
+"""The values and the clouds of scenes, decoded once.
+
+Arrays are (B, H, W), bands first; clouds (1, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...core.blocks.resampling import bicubic_resize
+from ...core.errors import UserError
+from ..io.geotiff import SUFFIXES, GeoTiffSource
+from ..io.image import read_image
+from .cache import PixelCache, identity
+from .scene_series import SceneImage
+
+FindClouds = Callable[[Tensor], Tensor]
+"""Tells clouds by the values, float32 (B, H, W) -> bool (1, H, W)."""
+
+
+class SceneFiles:
+    """Opens scenes; what was decoded is kept on disk as float32, four bytes for each pixel and band.
+
+    Args:
+        cache: where it is kept.
+        find_clouds: tells clouds where a GeoTIFF has no mask; None leaves them unknown.
+    """
+
+    def __init__(self, cache: PixelCache, find_clouds: FindClouds | None = None) -> None:
+        self.cache = cache
+        self.find_clouds = find_clouds
+
+    def values(self, image: SceneImage) -> np.ndarray:
+        """Return the values of an image, float32 (B, H, W); NaN where no band counts.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        recipe = f"values-{_digest(image.reading, *map(identity, image.files[1:]))}"
+        return self.cache.get(image.files[0], recipe, lambda: _values(image))
+
+    def clouds(self, image: SceneImage) -> np.ndarray:
+        """Return float32 (1, H, W): 1 on cloud and where nothing counts, 0 where it is clear, NaN where not known.
+
+        Raises:
+            UserError: a file cannot be read, or the mask has another size.
+        """
+        if image.is_clear:
+            return self._without_gaps(image, 0.0)
+        if image.mask is not None:
+            recipe = f"clouds-{_digest(image.reading, identity(image.mask))}"
+            return self.cache.get(image.files[0], recipe, lambda: self._masked(image))
+        if self.find_clouds is None or not _is_raster(image):
+            return self._without_gaps(image, np.nan)
+        return self.cache.get(image.files[0], f"found-{_digest(image.reading)}", lambda: self._found(image))
+
+    def cover(self, image: SceneImage) -> float:
+        """Return the share of an image's counting pixels that is cloud, 0..1; NaN where clouds are not known."""
+        counts = ~np.isnan(self.values(image)[0])
+        return float(self.clouds(image)[0][counts].mean()) if counts.any() else 1.0
+
+    def _without_gaps(self, image: SceneImage, value: float) -> np.ndarray:
+        return np.where(np.isnan(self.values(image)[:1]), 1.0, value).astype(np.float32)
+
+    def _masked(self, image: SceneImage) -> np.ndarray:
+        values, mask = self.values(image), _stored(image.mask, "1")
+        if mask.shape[1:] != values.shape[1:]:
+            raise UserError(
+                f"{image.mask}: is {mask.shape[2]}x{mask.shape[1]}, its image {image.files[0].name} is "
+                f"{values.shape[2]}x{values.shape[1]}; a mask has the size of its image."
+            )
+        return np.maximum(mask > 0, np.isnan(values[:1])).astype(np.float32)
+
+    def _found(self, image: SceneImage) -> np.ndarray:
+        values = self.values(image)
+        gaps = np.isnan(values)
+        found = self.find_clouds(torch.from_numpy(np.where(gaps, 0, values))).numpy()
+        return np.maximum(found, gaps[:1]).astype(np.float32)
+
+
+def _values(image: SceneImage) -> np.ndarray:
+    values = _reflectance(image) if _is_raster(image) else _pictures(image.files)
+    side, (height, width) = image.reading.side, values.shape[1:]
+    if side and height != width:
+        raise UserError(f"{image.files[0]}: is {width}x{height} pixels; only squares are resized to {side}x{side}.")
+    if side and height != side:
+        values = bicubic_resize(torch.from_numpy(values), Fraction(side, height)).clamp(0, 1).numpy()
+    return values
+
+
+def _is_raster(image: SceneImage) -> bool:
+    return image.files[0].suffix.lower() in SUFFIXES
+
+
+def _reflectance(image: SceneImage) -> np.ndarray:
+    values = _stored(image.files[0], image.reading.bands)
+    return (values + (image.reading.offset or 0)) / (image.reading.quantification or 10000)
+
+
+def _stored(path: Path, bands: str | None) -> np.ndarray:
+    with GeoTiffSource(path, bands) as source:
+        window = tuple(slice(0, size) for size in source.shape[-2:])
+        valid = np.broadcast_to(source.valid(window), source.shape)
+        return np.where(valid.any(axis=0), source.read(window), np.float32(np.nan))
+
+
+def _pictures(files: tuple[Path, ...]) -> np.ndarray:
+    """Return a colour picture, and the first channel of those after it, in 0..1."""
+    pictures = [read_image(file) for file in files]
+    bands = [pictures[0], *(each[:1] for each in pictures[1:])]
+    for file, band in zip(files, bands, strict=True):
+        if band.shape[1:] != bands[0].shape[1:]:
+            raise UserError(f"{file}: has another size than {files[0].name}; both show one date.")
+    return np.concatenate([each.astype(np.float32) / np.iinfo(each.dtype).max for each in bands])
+
+
+def _digest(*parts: object) -> str:
+    return sha256(repr(parts).encode()).hexdigest()[:12]

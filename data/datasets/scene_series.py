@@ -1,0 +1,120 @@
+"""One place on several dates: where its images are and how their numbers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from ...core.errors import UserError
+from .group_split import Part, Shares, groups_of
+
+CHANNELS = ("red", "green", "blue", "nir")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the stored numbers of a layout become values, see `SceneFiles`.
+
+    Attributes:
+        bands: of a GeoTIFF in this order, by number or description; None for red, green, blue and near infrared.
+        quantification: reflectance = (stored + offset) / quantification; None asks the file.
+        offset: added to stored numbers; None asks the file.
+        side: pictures are resized to squares of this many pixels; 0 leaves them as they are.
+    """
+
+    bands: str | None = None
+    quantification: float | None = None
+    offset: float | None = None
+    side: int = 0
+
+
+@dataclass(frozen=True)
+class SceneImage:
+    """One date of a place.
+
+    Attributes:
+        files: a GeoTIFF; or a colour picture and one of the near infrared.
+        place: what must not be in two parts of a split.
+        reading: how the files are read.
+        mask: a raster whose first band is above 0 on cloud; None where there is none.
+        day: when it was taken; None where that is not known.
+        is_clear: known to be free of clouds, whatever a mask may say.
+    """
+
+    files: tuple[Path, ...]
+    place: str
+    reading: Reading
+    mask: Path | None = None
+    day: datetime | None = None
+    is_clear: bool = False
+
+
+@dataclass(frozen=True)
+class SceneSeries:
+    """Some dates of a place, and the cloud-free image of it that is wanted.
+
+    Attributes:
+        name: what reports call it.
+        images: the dates, in their order.
+        truth: the cloud-free image.
+    """
+
+    name: str
+    images: tuple[SceneImage, ...]
+    truth: SceneImage
+
+    @property
+    def place(self) -> str:
+        """What must not be in two parts of a split."""
+        return self.truth.place
+
+
+Cover = Callable[[SceneImage], float]
+"""Tells which share of an image, 0..1, is cloud."""
+
+
+class SceneSource(Protocol):
+    """A dataset layout.
+
+    Attributes:
+        licence: terms of the images.
+        protocol: how results are told beside those in reflectance: "new" or "old" as Sen2_MTC's, else "reflectance".
+        unit: of the values: "reflectance", or "" for pictures in 0..1.
+    """
+
+    licence: str
+    protocol: str
+    unit: str
+
+    def images(self) -> list[SceneImage]:
+        """Return every image in a fixed order; raises UserError where there are none, or files are missing."""
+        ...
+
+    def series(self, cover: Cover) -> list[SceneSeries]:
+        """Return the samples in a fixed order; raises UserError where there are none."""
+        ...
+
+
+def chosen_places(
+    places: Sequence[str], wanted: Sequence[str] | None, part: Part | None, shares: Shares, seed: int, where: object
+) -> set[str]:
+    """Return the places that are used.
+
+    Args:
+        places: all of a layout.
+        wanted: the places to take; None for all.
+        part: the part of those to take; None for all.
+        shares: of training, validation and test.
+        seed: another seed gives another split.
+        where: the data, named in errors.
+
+    Raises:
+        UserError: a wanted place is not there, the part is empty, or the shares are impossible.
+    """
+    if wanted is not None and (missing := sorted({*wanted} - {*places})):
+        raise UserError(f"{where}: has no place {missing[0]!r}; its places are {', '.join(sorted({*places})[:20])}.")
+    taken = {*places} if wanted is None else {*wanted}
+    return taken if part is None else groups_of(taken, part, shares, seed, where, "places")
