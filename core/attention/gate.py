@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks.norm import BatchNorm2d, BatchNorm3d
+from ..blocks.dimensions import BATCH_NORMS, CONVOLUTIONS
 
 # B batch, C channels
 
@@ -43,7 +43,7 @@ class AttentionGate(nn.Module):
         spatial_dims: int = 3,
     ) -> None:
         super().__init__()
-        convolution, batch_norm = (nn.Conv2d, BatchNorm2d) if spatial_dims == 2 else (nn.Conv3d, BatchNorm3d)
+        convolution, batch_norm = CONVOLUTIONS[spatial_dims], BATCH_NORMS[spatial_dims]
 
         def unit(layer: nn.Module) -> nn.Module:
             return nn.Sequential(layer, batch_norm(layer.out_channels)) if norm else nn.Sequential(layer)

@@ -1,41 +1,69 @@
-"""A gate for each channel from one vector pooled over all positions, equally or by attention."""
+"""A gate for each channel from what is pooled over all positions, equally or by attention."""
 
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["softmax", "sum"]
+from ..blocks.dimensions import CONVOLUTIONS
+
+Pooling = Literal["softmax", "sum", "mean_and_max"]
 
 
 class PooledChannelGate(nn.Module):
-    """Weights channels by what is pooled over positions (Zhou et al. 2022, DWFormer, the block ACA of the figure).
+    """Weights channels by what is pooled over positions: x sigmoid(sum of W2 relu(W1 p) over the pooled vectors p).
+
+    The defaults are the block ACA in the figure of DWFormer (Zhou et al. 2022); "mean_and_max" with biases is the
+    channel half of CBAM (Woo et al. 2018, arXiv 1807.06521, eq. 2).
 
     Args:
         dim: channels.
         reduction: divides the channels between the gate's two layers.
         pooling: "softmax" pools by attention, a softmax over positions of a 1x1 convolution; "sum" adds all positions,
-            as the authors' code does, so that the gates depend on the size of the map.
-    Shape: (N, C, H, W) -> (N, C, H, W).
+            as DWFormer's code does, so that the gates depend on the size of the map; "mean_and_max" takes two vectors.
+        bias: give the two layers biases.
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: (N, C, H, W) -> (N, C, H, W), or the same with depth.
     """
 
-    def __init__(self, dim: int, reduction: int = 1, pooling: Pooling = "softmax") -> None:
+    def __init__(
+        self,
+        dim: int,
+        reduction: int = 1,
+        pooling: Pooling = "softmax",
+        bias: bool = False,
+        spatial_dims: int = 2,
+    ) -> None:
         super().__init__()
-        if pooling not in ("softmax", "sum"):
-            raise ValueError(f"pooling must be 'softmax' or 'sum', not {pooling!r}")
-        self.score = nn.Conv2d(dim, 1, 1) if pooling == "softmax" else None
-        self.squeeze = nn.Linear(dim, dim // reduction, bias=False)
-        self.excite = nn.Linear(dim // reduction, dim, bias=False)
+        if pooling not in ("softmax", "sum", "mean_and_max"):
+            raise ValueError(f"pooling must be 'softmax', 'sum' or 'mean_and_max', not {pooling!r}")
+        self.pooling = pooling
+        self.score = CONVOLUTIONS[spatial_dims](dim, 1, 1) if pooling == "softmax" else None
+        self.squeeze = nn.Linear(dim, dim // reduction, bias)
+        self.excite = nn.Linear(dim // reduction, dim, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map."""
-        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(self.pooled(x)))))
-        return x * gate[:, :, None, None]
+        logits = self.excite(torch.relu(self.squeeze(self.pooled(x)))).sum(1)
+        return weigh_channels(x, torch.sigmoid(logits))
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Return the pooled vector, (N, C)."""
+        """Return the pooled vectors, (N, 1, C), or (N, 2, C) for mean and maximum."""
         score = self.score
-        if score is None:
-            return x.sum((2, 3))
-        weights = torch.softmax(score(x).flatten(1), 1)
-        return torch.matmul(x.flatten(2), weights[:, :, None])[:, :, 0]
+        if score is not None:
+            return pooled_by(x, score(x)).unsqueeze(1)
+        axes = list(range(2, x.dim()))
+        if self.pooling == "sum":
+            return x.sum(axes).unsqueeze(1)
+        return torch.stack([x.mean(axes), x.amax(axes)], 1)
+
+
+def pooled_by(x: Tensor, score: Tensor) -> Tensor:
+    """Return the mean over positions weighted by the softmax of their scores: (N, C, *) and (N, 1, *) -> (N, C)."""
+    weights = torch.softmax(score.flatten(1), 1)
+    return torch.matmul(x.flatten(2), weights.unsqueeze(2)).squeeze(2)
+
+
+def weigh_channels(x: Tensor, gate: Tensor) -> Tensor:
+    """Return (N, C, *) times a gate (N, C)."""
+    return x * gate.view([gate.shape[0], gate.shape[1]] + [1] * (x.dim() - 2))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.position_attention import position_attention
+from ..blocks.dimensions import CONVOLUTIONS
 
 # B batch, C channels, K = C / reduction channels of a query or key, N positions
 
@@ -30,7 +31,7 @@ class PositionAttention(nn.Module):
         super().__init__()
         if dim < reduction:
             raise ValueError(f"dim {dim} must be at least reduction {reduction}")
-        pointwise = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+        pointwise = CONVOLUTIONS[spatial_dims]
         self.query = pointwise(dim, dim // reduction, 1)
         self.key = pointwise(dim, dim // reduction, 1)
         self.value = pointwise(dim, dim, 1)

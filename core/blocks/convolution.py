@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .norm import BatchNorm2d
+from .dimensions import BATCH_NORMS, CONVOLUTIONS
 
 
 class ConvNorm(nn.Module):
@@ -11,19 +11,27 @@ class ConvNorm(nn.Module):
     Args:
         in_channels: channels in.
         out_channels: channels out.
-        kernel: height and width of the kernel in pixels, odd; one number for both.
+        kernel: lengths of the kernel along the axes in pixels, odd; one number for all.
         dilation: distance between neighbouring taps in pixels.
-    Shape: (N, in_channels, H, W) -> (N, out_channels, H, W).
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: (N, in_channels, H, W) -> (N, out_channels, H, W), or the same with depth.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int | tuple[int, int] = 1, dilation: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int | tuple[int, ...] = 1,
+        dilation: int = 1,
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        sides = (kernel,) * spatial_dims if isinstance(kernel, int) else kernel
         padding = tuple(dilation * (side // 2) for side in sides)
-        self.conv = nn.Conv2d(in_channels, out_channels, sides, padding=padding, dilation=dilation, bias=False)
-        self.norm = BatchNorm2d(out_channels)
+        self.conv = CONVOLUTIONS[spatial_dims](
+            in_channels, out_channels, sides, padding=padding, dilation=dilation, bias=False
+        )
+        self.norm = BATCH_NORMS[spatial_dims](out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised map."""
