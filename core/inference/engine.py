@@ -99,6 +99,17 @@ class Engine:
         other.card = replace(self.card, **changes)
         return other
 
+    def with_program(self, program: Program) -> Engine:
+        """Return an engine that runs another program in the same tiles.
+
+        Args:
+            program: has a `card` of its own, of the same sizes and scale.
+        """
+        other = copy(self)
+        other.card, other.tta = program.card, False
+        other.program = other.evaluate = prepared(program, program.card)
+        return other
+
     def with_variance(self) -> Engine:
         """Return an engine that gives one channel more: the variance of the probabilities over mirrored views.
 
