@@ -44,13 +44,13 @@ def cloud_mask(reflectance: Tensor) -> Tensor:
 
 def _spectral(reflectance: Tensor) -> Tensor:
     """Tell which pixels look like cloud by themselves, (..., 4, H, W) -> bool (..., 1, H, W)."""
-    red, _, blue, nir = reflectance.split(1, dim=-3)
-    visible = reflectance[..., :3, :, :]
-    brightness = visible.mean(dim=-3, keepdim=True)
-    whiteness = (visible - brightness).abs().sum(dim=-3, keepdim=True) / brightness.clamp(min=1e-6)
-    ndvi = (nir - red) / (nir + red).clamp(min=1e-6)
+    red, green, blue, nir = reflectance.split(1, dim=-3)
+    brightness = (red + green + blue) / 3
+    unevenness = sum((each - brightness).abs() for each in (red, green, blue))
+    is_white = unevenness < MOST_WHITENESS * brightness
     is_hazy = blue - 0.5 * red > LEAST_HAZE
-    return (brightness > LEAST_BRIGHTNESS) & (whiteness < MOST_WHITENESS) & is_hazy & (ndvi < MOST_NDVI)
+    is_bare = nir - red < MOST_NDVI * (nir + red)
+    return (brightness > LEAST_BRIGHTNESS) & is_white & is_hazy & is_bare
 
 
 def _grown(mask: Tensor) -> Tensor:
