@@ -23,7 +23,7 @@ from foveal.core.attention.channel import ChannelAttention
 from foveal.core.attention.dynamic import DynamicLocalAttention
 from foveal.core.blocks.mlp import GatedDepthwiseFeedForward
 from foveal.core.blocks.norm import LayerNorm2d
-from foveal.kernels.channel_attention import channel_attention
+from foveal.kernels.channel_attention import channel_scores, mix_channels
 from foveal.kernels.dynamic_conv import dynamic_conv2d
 
 
@@ -147,7 +147,11 @@ def channels() -> Forms:
     """The channel attention, 48 channels, 6 heads, 128x128 positions, forward."""
     q, k, v = (torch.randn(1, 128 * 128, 48) for _ in range(3))
     temperature = torch.ones(6, 1, 1)
-    return lambda: plain_channel_attention(q, k, v, temperature), lambda: channel_attention(q, k, v, temperature)
+
+    def ours() -> Tensor:
+        return mix_channels(torch.relu(channel_scores(q, k, temperature)), v)
+
+    return lambda: plain_channel_attention(q, k, v, temperature), ours
 
 
 ROWS = {

@@ -3,11 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from ...kernels.channel_attention import channel_attention
+from ...kernels.channel_attention import channel_scores, mix_channels
+from ..blocks.dimensions import CONVOLUTIONS
 
 
 class ChannelAttention(nn.Module):
-    """Sparse global self-attention between channels (Li et al. 2023, DLGSANet, sec. 3.3; projections of Restormer).
+    """Self-attention between channels whose projections look at neighbours too: y = v f(t q̂ᵀ k̂)ᵀ for each head.
+
+    With the softmax for f it is the transposed attention of Restormer (Zamir et al. 2022, arXiv 2111.09881, eq. 1);
+    with the default ReLU the sparse one of DLGSANet (Li et al. 2023, sec. 3.3).
 
     In training, and where `window` is None, the channels are compared over the whole map. In evaluation they are
     compared inside overlapping windows of about the training patch's size and the results averaged (Chu et al. 2022,
@@ -16,33 +20,51 @@ class ChannelAttention(nn.Module):
     Args:
         dim: channels in and out.
         heads: attention heads; must divide `dim`.
-        window: side of the evaluation windows in pixels, or None for the whole map.
-    Shape: (N, C, H, W) -> (N, C, H, W).
+        window: side of the evaluation windows in pixels, or None for the whole map; maps alone have windows.
+        weighting: f, what makes weights of the scores (..., heads, dim / heads, dim / heads) over the last axis, such
+            as `nn.Softmax(-1)`; by default the ReLU.
+        bias: give the convolutions biases.
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: channels-first, (N, C, H, W) -> (N, C, H, W), or the same with depth.
+
+    Raises:
+        ValueError: windows of a volume.
     """
 
-    def __init__(self, dim: int, heads: int, window: int | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        window: int | None = None,
+        weighting: nn.Module | None = None,
+        bias: bool = False,
+        spatial_dims: int = 2,
+    ) -> None:
         super().__init__()
+        if window is not None and spatial_dims != 2:
+            raise ValueError("maps alone have evaluation windows; leave out window for volumes")
         self.window = window
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = nn.Conv2d(dim, 3 * dim, 1, bias=False)
-        self.depthwise = nn.Conv2d(3 * dim, 3 * dim, 3, padding=1, groups=3 * dim, bias=False)
-        self.project_out = nn.Conv2d(dim, dim, 1, bias=False)
+        self.weighting = nn.ReLU() if weighting is None else weighting
+        convolution = CONVOLUTIONS[spatial_dims]
+        self.qkv = convolution(dim, 3 * dim, 1, bias=bias)
+        self.depthwise = convolution(3 * dim, 3 * dim, 3, padding=1, groups=3 * dim, bias=bias)
+        self.project_out = convolution(dim, dim, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map; the residual is the caller's."""
-        height, width = x.shape[2], x.shape[3]
-        tokens = self.depthwise(self.qkv(x)).permute(0, 2, 3, 1).flatten(1, 2)
+        tokens = self.depthwise(self.qkv(x)).flatten(2).transpose(1, 2)
         window = self.window
         if self.training or window is None:
             mixed = self._mix(tokens)
         else:
-            mixed = self._mix_windows(tokens, height, width, window)
-        return self.project_out(mixed.unflatten(1, (height, width)).permute(0, 3, 1, 2))
+            mixed = self._mix_windows(tokens, x.shape[2], x.shape[3], window)
+        return self.project_out(mixed.transpose(1, 2).view(x.shape))
 
     def _mix(self, tokens: Tensor) -> Tensor:
         """(..., L, 3C) -> (..., L, C)."""
         q, k, v = tokens.chunk(3, -1)
-        return channel_attention(q, k, v, self.temperature)
+        return mix_channels(self.weighting(channel_scores(q, k, self.temperature)), v)
 
     def _mix_windows(self, tokens: Tensor, height: int, width: int, window: int) -> Tensor:
         """(N, H W, 3C) -> (N, H W, C), averaged over the windows that hold a position."""

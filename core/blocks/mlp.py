@@ -23,30 +23,34 @@ class FeedForward(nn.Sequential):
 
 
 class GatedDepthwiseFeedForward(nn.Module):
-    """Gated feed-forward unit with a depth-wise 3x3 convolution (Zamir et al. 2022, Restormer, sec. 3.2; no biases).
+    """Gated feed-forward unit with a depth-wise 3x3 convolution (Zamir et al. 2022, Restormer, sec. 3.2).
 
     Args:
         dim: channels in and out.
         expansion: width of each of the two halves, as a multiple of `dim`.
+        bias: give the convolutions biases.
     Shape: (N, C, H, W) -> (N, C, H, W).
     """
 
-    def __init__(self, dim: int, expansion: float = 2.0) -> None:
+    def __init__(self, dim: int, expansion: float = 2.0, bias: bool = False) -> None:
         super().__init__()
         hidden = int(dim * expansion)
-        self.project_in = nn.Conv2d(dim, 2 * hidden, 1, bias=False)
-        self.depthwise = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=False)
-        self.project_out = nn.Conv2d(hidden, dim, 1, bias=False)
+        self.project_in = nn.Conv2d(dim, 2 * hidden, 1, bias=bias)
+        self.depthwise = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
+        self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the unit's output; the residual is the caller's."""
         # Two narrow maps instead of the halves of a wide one: with channels last, a half is not one piece of memory.
-        project_content, project_gate = self.project_in.weight.chunk(2)
-        content_kernel, gate_kernel = self.depthwise.weight.chunk(2)
-        content = _depthwise(F.conv2d(x, project_content), content_kernel)
-        gate = _depthwise(F.conv2d(x, project_gate), gate_kernel)
+        content = self._half(x, 0)
+        gate = self._half(x, 1)
         return self.project_out(F.gelu(content) * gate)
 
+    def _half(self, x: Tensor, part: int) -> Tensor:
+        hidden = F.conv2d(x, self.project_in.weight.chunk(2)[part], _half_of(self.project_in.bias, part))
+        kernel = self.depthwise.weight.chunk(2)[part]
+        return F.conv2d(hidden, kernel, _half_of(self.depthwise.bias, part), padding=1, groups=hidden.shape[1])
 
-def _depthwise(x: Tensor, weight: Tensor) -> Tensor:
-    return F.conv2d(x, weight, padding=1, groups=x.shape[1])
+
+def _half_of(bias: Tensor | None, part: int) -> Tensor | None:
+    return None if bias is None else bias.chunk(2)[part]

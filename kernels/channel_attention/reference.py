@@ -12,11 +12,6 @@ import torch
 from torch import Tensor
 
 
-def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
-    """Return v relu(S)^T for q, k, v of shape (..., L, C) and temperature (h, 1, 1)."""
-    return mix_channels(torch.relu(channel_scores(q, k, temperature)), v)
-
-
 def channel_scores(q: Tensor, k: Tensor, temperature: Tensor) -> Tensor:
     """Return S, (..., h, d, d), for q and k of shape (..., L, C) and temperature (h, 1, 1)."""
     heads = temperature.shape[0]

@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from foveal.core.attention.channel import ChannelAttention
-from foveal.kernels.channel_attention import channel_attention
+from foveal.kernels.channel_attention import channel_scores, mix_channels
 
 SIZES = [(5, 7, 8), (9, 8, 8), (17, 8, 8), (20, 31, 6), (3, 40, 5), (1, 1, 4), (50, 9, 4), (16, 16, 8)]
 
@@ -30,7 +31,8 @@ def by_loops(block, x, window):
         for left in lefts:
             place = (..., slice(top, top + height), slice(left, left + width))
             q, k, v = qkv[place].flatten(2).mT.chunk(3, -1)
-            total[place] += channel_attention(q, k, v, block.temperature).mT.unflatten(2, (height, width))
+            mixed = mix_channels(torch.relu(channel_scores(q, k, block.temperature)), v)
+            total[place] += mixed.mT.unflatten(2, (height, width))
             count[place] += 1
     return block.project_out(total / count)
 
@@ -58,3 +60,31 @@ def test_gradients_reach_every_parameter_in_both_modes():
         block = ChannelAttention(12, heads=3, window=4).train(training)
         block(torch.randn(1, 12, 9, 6)).square().sum().backward()
         assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
+
+
+def written_out(block, x):
+    """One head after the other, with normalised copies, over the whole map or volume."""
+    q, k, v = block.depthwise(block.qkv(x)).flatten(2).chunk(3, 1)
+    heads = zip(*(t.chunk(len(block.temperature), 1) for t in (q, k, v)), block.temperature, strict=True)
+    mixed = [
+        block.weighting(F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * scale) @ v for q, k, v, scale in heads
+    ]
+    return block.project_out(torch.cat(mixed, 1).view_as(x))
+
+
+@pytest.mark.parametrize("size", [(5, 7), (3, 4, 5)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_softmax_in_maps_and_volumes_is_the_formula(size, batch):
+    torch.manual_seed(0)
+    block = ChannelAttention(12, 3, weighting=torch.nn.Softmax(-1), bias=True, spatial_dims=len(size)).double()
+    x = torch.randn(batch, 12, *size, dtype=torch.float64, requires_grad=True)
+    expected, found = written_out(block, x), block(x)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
+    gradients = [torch.autograd.grad(y.square().sum(), [x, *block.parameters()]) for y in (found, expected)]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_windows_of_volumes_are_refused():
+    with pytest.raises(ValueError, match="maps alone"):
+        ChannelAttention(12, 3, window=4, spatial_dims=3)

@@ -1,0 +1,72 @@
+"""Convolutional units of channels-last maps, for use beside token mixers. B batch, C channels."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .dimensions import BATCH_NORMS, CONVOLUTIONS
+
+
+class DepthwiseConvolution(nn.Module):
+    """Each channel convolved with its own kernel, zeros beyond the border; the size stays.
+
+    Args:
+        dim: channels in and out.
+        kernel: side of the kernels in pixels, odd.
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: (B, *spatial, C) -> (B, *spatial, C).
+    """
+
+    def __init__(self, dim: int, kernel: int = 3, spatial_dims: int = 2) -> None:
+        super().__init__()
+        self.conv = CONVOLUTIONS[spatial_dims](dim, dim, kernel, padding=kernel // 2, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolved map."""
+        return self.conv(x.movedim(-1, 1)).movedim(1, -1)
+
+
+class PatchReduction(nn.Module):
+    """Fewer tokens for keys and values: patches of side x side go through one linear map and a layer norm.
+
+    Wang et al. 2021, PVT, arXiv 2102.12122, sec. 3.3, as the authors' code has it: a convolution with kernel = stride.
+
+    Args:
+        dim: channels in and out.
+        side: of the patches in pixels; what is left at the end of an axis is not seen.
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: (B, *spatial, C) -> (B, *(spatial // side), C).
+    """
+
+    def __init__(self, dim: int, side: int, spatial_dims: int = 2) -> None:
+        super().__init__()
+        self.conv = CONVOLUTIONS[spatial_dims](dim, dim, side, side)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reduced map."""
+        return self.norm(self.conv(x.movedim(-1, 1)).movedim(1, -1))
+
+
+class LocalPatchInteraction(nn.Module):
+    """Depth-wise convolution, GELU, batch norm, depth-wise convolution (El-Nouby et al. 2021, XCiT, sec. 3.3).
+
+    The positions of cross-covariance attention do not see one another; this lets neighbours.
+
+    Args:
+        dim: channels in and out.
+        kernel: side of the kernels in pixels, odd.
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: (B, *spatial, C) -> (B, *spatial, C).
+    """
+
+    def __init__(self, dim: int, kernel: int = 3, spatial_dims: int = 2) -> None:
+        super().__init__()
+        convolution = CONVOLUTIONS[spatial_dims]
+        self.conv1 = convolution(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.norm = BATCH_NORMS[spatial_dims](dim)
+        self.conv2 = convolution(dim, dim, kernel, padding=kernel // 2, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the unit's output; the residual is the caller's."""
+        x = F.gelu(self.conv1(x.movedim(-1, 1)))
+        return self.conv2(self.norm(x)).movedim(1, -1)
