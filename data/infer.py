@@ -53,6 +53,8 @@ def infer(
     bands: list[str] | None = None,
     dates: bool = False,
     warp: bool = False,
+    quantification: float | None = None,
+    offset: float | None = None,
     cog: bool = False,
     probabilities: bool = False,
     uncertainty: bool = False,
@@ -84,6 +86,8 @@ def infer(
         bands: GeoTIFF, names or numbers of the bands to take, in order.
         dates: GeoTIFF, take the files of a folder as the dates of one place.
         warp: GeoTIFF, bring dates of another grid onto that of the first.
+        quantification: GeoTIFF, stored numbers for a reflectance of one, where the file does not tell.
+        offset: GeoTIFF, what is added to stored numbers before that: -1000 or 0 for Sentinel-2 since 2022.
         cog: GeoTIFF, write a cloud-optimised file with overviews.
         probabilities: Write the probability of each class in place of labels.
         uncertainty: Write a second output, named ..._uncertainty: how far mirrored views of the input disagree, as the
@@ -112,6 +116,8 @@ def infer(
         "resample": resample,
         "bands": bands,
         "warp": warp,
+        "quantification": quantification,
+        "offset": offset,
         "cog": cog,
         "slide_mpp": mpp,
         "page": page,
@@ -168,7 +174,7 @@ def run_files(
     Raises:
         UserError: an input or an option does not fit.
     """
-    options = {name: value for name, value in options.items() if value not in (None, False)}
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
     files = _Files(engine, options, kinds, wanted or Wanted(), dates, intensity)
     writable = output_suffixes(kinds)
     items = pair_paths(inputs, output, input_suffixes(kinds), writable, files.is_input, files.name, files.beside)

@@ -56,7 +56,7 @@ READING: dict[Kind, tuple[str, ...]] = {
     "image": ("page",),
     "dicom": ("series", "resample"),
     "nifti": (),
-    "geotiff": ("bands", "warp"),
+    "geotiff": ("bands", "warp", "quantification", "offset"),
     "slide": ("slide_mpp", "option"),
     "video": (),
 }
@@ -174,8 +174,8 @@ def open_source(path: Path, kind: Kind, card: Card | None = None, **options: Any
     Args:
         path: the input.
         kind: its format.
-        card: of the program that it is for: the channels and value range of images, the resolution of slides. None
-            reads what is there.
+        card: of the program that it is for: the channels and value range of images, the resolution of slides, the
+            channels and unit of rasters of reflectance. None reads what is there.
         options: of `READING`; those of other formats are passed over.
 
     Raises:
@@ -186,6 +186,8 @@ def open_source(path: Path, kind: Kind, card: Card | None = None, **options: Any
         needed = {"channels": len(card.channels), "value_range": card.value_range}
     elif card and kind == "slide":
         needed = {"mpp": card.spacing[0] if card.spacing else None, "value_range": card.value_range}
+    elif card and kind == "geotiff" and card.unit:
+        needed = {"unit": card.unit, "channels": card.channels}
     fitting = {name: value for name, value in options.items() if name in READING[kind]}
     return _named(*SOURCES[kind])(path, **needed, **fitting)
 

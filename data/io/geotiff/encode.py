@@ -45,6 +45,7 @@ class Description:
         has_mask: which pixels count is stored as a mask, the last channel of the spool.
         is_sparse: blocks where no pixel counts are left out.
         scales, offsets, units: of each band, as in the source; () for 1, 0 and none.
+        has_scales: the file says what the scales and offsets are.
         band_tags, colours: of each band, as in the source.
         palette: colour table of the first band.
         is_label_map, labels: whether the values are classes, and what they mean.
@@ -61,6 +62,7 @@ class Description:
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
+    has_scales: bool = True
     band_tags: tuple[Mapping[str, str], ...] = ()
     colours: tuple[ColorInterp, ...] = ()
     palette: Mapping[int, tuple[int, int, int, int]] | None = None
@@ -213,7 +215,7 @@ def _describe(file: rasterio.io.DatasetWriter, description: Description) -> None
             file.set_band_description(number, name)
     if description.labels:
         file.update_tags(1, **{f"LABEL_{label.value}": label.name for label in description.labels})
-    if description.scales:
+    if description.scales and description.has_scales:
         file.scales, file.offsets = description.scales, description.offsets
     for number, unit in enumerate(description.units, start=1):
         if unit:

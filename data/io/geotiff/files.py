@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from ....core.errors import UserError
-from ....core.weights.card import Card
+from ....core.weights.card import Card, Unit
 from ...geometry import RasterGeometry
 from ..sink import SpooledSink
+from .band_names import Bands, names_of
 from .dates import SUFFIXES, in_order, raster_files
 from .encode import Description, lasting_tags, write_geotiff
-from .raster import CACHE, Bands, Raster, Window
+from .raster import CACHE, Raster, Window
+from .units import read_as_reflectance, unit_tags
 
 __all__ = ["SUFFIXES", "GeoTiffSink", "GeoTiffSource"]
 
@@ -39,6 +41,11 @@ class GeoTiffSource:
         bands: which bands to read, in this order: numbers from 1, or descriptions; None for all but alpha.
         warp: resample files that lie on another grid than the first onto that one, bilinearly; and a file that is
             located by ground control points onto a grid in their CRS.
+        quantification: stored numbers for a reflectance of one, where a file does not tell; see `units`.
+        offset: what is added to stored numbers before that, where a file does not tell.
+        unit: "reflectance" for values that are reflectance; "" for those that the file gives.
+        channels: where no `bands` are chosen, what the bands shall show, such as "red" or "nir": they are found by
+            their descriptions. () for all bands.
 
     Attributes:
         path: the file, the folder, or the first of the list.
@@ -50,22 +57,31 @@ class GeoTiffSource:
 
     Raises:
         UserError: a file is missing, damaged, no raster of numbers, or has no such band; or files differ in their grid,
-            bands or number type.
+            bands or number type; or it is not known how stored numbers become reflectance.
     """
 
     spatial = 2
 
     def __init__(
-        self, paths: str | Path | Sequence[str | Path], bands: Bands | None = None, warp: bool = False
+        self,
+        paths: str | Path | Sequence[str | Path],
+        bands: Bands | None = None,
+        warp: bool = False,
+        quantification: float | None = None,
+        offset: float | None = None,
+        unit: Unit = "",
+        channels: Sequence[str] = (),
     ) -> None:
         files, self.is_series = raster_files(paths)
         self.path = Path(paths) if isinstance(paths, (str, Path)) else files[0]
         self.rasters: list[Raster] = []
         try:
-            self.rasters += (Raster(file, bands) for file in files)
+            self.rasters += (Raster(file, bands, channels=channels) for file in files)
             order, self.dates = in_order(files, [{**raster.acquisition, **raster.tags} for raster in self.rasters])
             self.rasters = [self.rasters[index] for index in order]
-            self._align(bands, warp)
+            self._align(bands, warp, channels)
+            if unit:
+                read_as_reflectance(self.rasters, self.dates, quantification, offset)
         except BaseException:
             self.close()
             raise
@@ -78,7 +94,9 @@ class GeoTiffSource:
         for raster in self.rasters:
             raster.cache = CACHE // len(self.rasters)
         self._last: tuple[Window, np.ndarray, list[np.ndarray | None]] | None = None
-        self._warn()
+        self._warn(bands, channels)
+        if not unit and (quantification, offset) != (None, None):
+            logger.warning("--quantification and --offset have no effect: values are taken as %s has them.", self.path)
 
     @property
     def first(self) -> Raster:
@@ -158,10 +176,10 @@ class GeoTiffSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _align(self, bands: Bands | None, warp: bool) -> None:
+    def _align(self, bands: Bands | None, warp: bool, channels: Sequence[str]) -> None:
         """Refuse rasters that do not fit the first one, or resample them onto its grid."""
         if self.first.has_points:
-            self._replace(0, bands, warp, "is located by ground control points only")
+            self._replace(0, bands, warp, channels, "is located by ground control points only")
         for number, raster in enumerate(self.rasters):
             first = self.first
             if (len(raster.bands), raster.dtype) != (len(first.bands), first.dtype):
@@ -172,17 +190,19 @@ class GeoTiffSource:
             difference = first.geometry.difference(raster.geometry)
             if number and (difference or raster.has_points):
                 what = difference or "it is located by ground control points only"
-                self._replace(number, bands, warp, f"lies on another grid than {first.path.name}: {what}")
+                self._replace(number, bands, warp, channels, f"lies on another grid than {first.path.name}: {what}")
 
-    def _replace(self, number: int, bands: Bands | None, warp: bool, why: str) -> None:
+    def _replace(self, number: int, bands: Bands | None, warp: bool, channels: Sequence[str], why: str) -> None:
         raster = self.rasters[number]
         if not warp:
             raise UserError(f"{raster.path}: {why}. Give --warp to resample it, or resample it with gdalwarp first.")
         grid = self.first.geometry if number else None
-        self.rasters[number] = Raster(raster.path, bands, grid, warp=True)
+        self.rasters[number] = Raster(raster.path, bands, grid, warp=True, channels=channels)
         raster.close()
 
-    def _warn(self) -> None:
+    def _warn(self, bands: Bands | None, channels: Sequence[str]) -> None:
+        if channels and bands is None and not any(names_of(self.first.file)):
+            logger.warning("%s: its bands do not say what they show; taken as %s.", self.path, ", ".join(channels))
         if self.geometry.crs is None:
             logger.warning("%s: names no CRS; neither will what is written from it.", self.first.path)
 
@@ -344,6 +364,7 @@ def _description(source: GeoTiffSource, card: Card) -> Description:
     return replace(
         common,
         dtype=first.dtype,
+        tags=common.tags | unit_tags(first),
         bands=bands,
         fill=fill,
         nodata=first.nodata,

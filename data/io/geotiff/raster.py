@@ -17,6 +17,7 @@ from rasterio.vrt import WarpedVRT
 from ....core.errors import UserError
 from ...geometry import RasterGeometry
 from ..tiff_layout import Layout, read_layout
+from .band_names import Bands, bands_of_channels, chosen_bands
 from .store import BlockStore
 
 logger = logging.getLogger(__name__)
@@ -26,9 +27,9 @@ CACHE = 32 * MEGABYTE
 STORED_SIDE = 512  # pixels along a side of the blocks that are kept on disk, about
 STORED_STRIP = 8 * MEGABYTE  # decoded at a time where a file is in strips
 Window = tuple[slice, slice]
-Bands = Sequence[int | str] | str
-Rule = Literal["all", "nodata", "mask", "alpha"]
-"""What tells the pixels that count: nothing, a value that stands for none, a mask, or an alpha band."""
+Rule = Literal["all", "nodata", "mask", "alpha", "zero"]
+"""What tells the pixels that count: nothing, a value that stands for none, a mask, an alpha band, or that not all bands
+are zero."""
 
 
 def gdal(**options: str) -> rasterio.Env:
@@ -44,6 +45,7 @@ class Raster:
         bands: which to read, in this order: numbers from 1, or descriptions; None for all but an alpha band.
         grid: where to put it if it is to be warped; None for a grid in the CRS of its ground control points.
         warp: resample it, bilinearly, or to the nearest where it has a colour table.
+        channels: the parts of the spectrum that are wanted, in order, where `bands` is None; () for whatever is there.
 
     Attributes:
         bands: numbers of the bands read.
@@ -51,6 +53,7 @@ class Raster:
         dtype: of the stored samples.
         nodata: the value that stands for none; None where there is none, or no sample can have it.
         scales, offsets: physical value = stored sample * scale + offset, for each band.
+        has_scales: the file itself says so.
         rule: what tells the pixels that count.
         geometry: where the pixels lie.
         tags, acquisition: what the file says of itself, and of when and by what it was taken.
@@ -63,7 +66,12 @@ class Raster:
     """
 
     def __init__(
-        self, path: Path, bands: Bands | None = None, grid: RasterGeometry | None = None, warp: bool = False
+        self,
+        path: Path,
+        bands: Bands | None = None,
+        grid: RasterGeometry | None = None,
+        warp: bool = False,
+        channels: Sequence[str] = (),
     ) -> None:
         self.path = path
         self.layout: Layout | None = read_layout(path)
@@ -75,7 +83,7 @@ class Raster:
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 self.opened.append(rasterio.open(path, driver="GTiff"))
                 self._refuse_unsupported()
-                self._describe(bands)
+                self._describe(bands, channels)
                 if warp:
                     self._warp(grid)
         except UserError:
@@ -132,7 +140,7 @@ class Raster:
         except Exception as error:
             if isinstance(error, OSError) and not isinstance(error, RasterioError):
                 raise  # no room for the temporary file
-            raise damaged(self.path, error) from None
+            raise damaged(self.path, error, window) from None
         values = samples[: len(self.bands)].astype(np.float32)
         for band, scale, offset in zip(values, self.scales, self.offsets, strict=True):
             if (scale, offset) != (1, 0):
@@ -152,11 +160,21 @@ class Raster:
             "names": tuple(self.names[band] for band in bands),
             "scales": tuple(self.scales[band] for band in bands),
             "offsets": tuple(self.offsets[band] for band in bands),
+            "has_scales": self.has_scales,
             "units": tuple(file.units[number - 1] or "" for number in numbers),
             "band_tags": tuple(file.tags(number) for number in numbers),
             "colours": colours,
             "palette": file.colormap(numbers[0]) if colours == (ColorInterp.palette,) else None,
         }
+
+    def read_as(self, scale: float, offset: float) -> None:
+        """Let physical value = stored sample * scale + offset, where the file itself says nothing.
+
+        A pixel of whole numbers whose bands are all zero then counts for nothing, where the file says nothing of that.
+        """
+        self.scales, self.offsets = (scale,) * len(self.bands), (offset,) * len(self.bands)
+        if self.rule == "all" and self.dtype.kind in "ui":
+            self.rule = "zero"
 
     def close(self) -> None:
         """Close the file."""
@@ -172,14 +190,18 @@ class Raster:
         if any("complex" in each for each in file.dtypes):
             raise UserError(f"{self.path}: holds complex numbers; convert them, for instance to amplitudes, first.")
 
-    def _describe(self, bands: Bands | None) -> None:
+    def _describe(self, bands: Bands | None, channels: Sequence[str]) -> None:
         file = self.file
         self.alpha = next((n for n in file.indexes if file.colorinterp[n - 1] == ColorInterp.alpha), None)
-        self.bands = _chosen(self.path, file, bands, self.alpha)
+        if bands is None and channels:
+            self.bands = bands_of_channels(self.path, file, channels, self.alpha)
+        else:
+            self.bands = chosen_bands(self.path, file, bands, self.alpha)
         self.dtype = np.dtype(file.dtypes[0])
         self.names = tuple(file.descriptions[band - 1] or "" for band in self.bands)
         self.scales = tuple(file.scales[band - 1] for band in self.bands)
         self.offsets = tuple(file.offsets[band - 1] for band in self.bands)
+        self.has_scales = (set(self.scales), set(self.offsets)) != ({1}, {0})
         if not np.isfinite([*self.scales, *self.offsets]).all() or 0 in self.scales:
             raise UserError(f"{self.path}: has an impossible scale or offset of a band; correct its tags.")
         self.nodata = _possible(file.nodatavals[self.bands[0] - 1], self.dtype)
@@ -256,6 +278,8 @@ class Raster:
         bands = samples[: len(self.bands)]
         if self.rule == "nodata" and not np.isnan(self.nodata):
             parts.append(bands != self.dtype.type(self.nodata))
+        elif self.rule == "zero":
+            parts.append(bands.any(axis=0, keepdims=True))
         elif self.rule in ("mask", "alpha"):
             parts.append(samples[-1:] > 0)
         if self.dtype.kind == "f":
@@ -268,34 +292,14 @@ class Raster:
         return valid
 
 
-def damaged(path: Path, error: Exception) -> UserError:
-    """Return the error that tells of a file which cannot be decoded."""
+def damaged(path: Path, error: Exception, window: Window | None = None) -> UserError:
+    """Return the error that tells of a file which cannot be decoded, and where."""
     reason = " ".join(str(error.__cause__ or error).replace(f"{path.name}, ", "").split()) or type(error).__name__
-    return UserError(f"{path}: the file is damaged or was cut short ({reason}); get or write it again.")
-
-
-def _chosen(path: Path, file: rasterio.DatasetReader, bands: Bands | None, alpha: int | None) -> tuple[int, ...]:
-    """Return the numbers of the chosen bands."""
-    if bands is None:
-        return tuple(band for band in file.indexes if band != alpha) or tuple(file.indexes)
-    wanted = bands.split(",") if isinstance(bands, str) else list(bands)
-    numbers = tuple(_number(path, file, each) for each in wanted)
-    if not numbers:
-        raise UserError(f"{path}: no band is chosen; give at least one.")
-    return numbers
-
-
-def _number(path: Path, file: rasterio.DatasetReader, band: int | str) -> int:
-    """Return the number of a band that is told by number, description, or a word of one description alone."""
-    text = str(band).strip().casefold()
-    if text.isdecimal() and 1 <= int(text) <= file.count:
-        return int(text)
-    names = [(each or "").casefold() for each in file.descriptions]
-    for found in ([name == text for name in names], [text in name.split() for name in names]):
-        if sum(found) == 1:
-            return found.index(True) + 1
-    known = ", ".join(f"{n} ({name})" if name else str(n) for n, name in enumerate(file.descriptions, start=1))
-    raise UserError(f"{path}: has no band {band}; its bands are {known}. Choose among them with --bands.")
+    where = ""
+    if window:
+        rows, columns = (f"{each.start}..{each.stop - 1}" for each in window)
+        where = f" in rows {rows} and columns {columns}"
+    return UserError(f"{path}: the file is damaged or was cut short{where} ({reason}); get or write it again.")
 
 
 def _possible(nodata: float | None, dtype: np.dtype) -> float | None:
