@@ -65,14 +65,14 @@ def test_any_number_of_leading_axes_gives_the_same():
     assert torch.equal(cloud_mask(dates), each)
 
 
-@pytest.mark.parametrize("start", range(15, 20))
+@pytest.mark.parametrize("start", range(12, 20))
 def test_pixels_beyond_the_reach_change_nothing(start):
-    image = patchwork()
+    image = scene(GROUND["meadow"], 50, 50)
+    image[:, 25:32] = torch.tensor(CLOUD).view(4, 1, 1)
+    image[:, :, 13:15] = torch.tensor(CLOUD).view(4, 1, 1)  # too narrow, which half of it does not show
     inner, around = slice(start, 41), slice(start - REACH, 41 + REACH)
-    found = cloud_mask(image)[:, inner, inner]
-    assert found.any()
-    assert not found.all()
-    assert torch.equal(found, cloud_mask(image[:, around, around])[:, REACH:-REACH, REACH:-REACH])
+    expected = cloud_mask(image)[:, inner, inner]
+    assert torch.equal(cloud_mask(image[:, around, around])[:, REACH:-REACH, REACH:-REACH], expected)
 
 
 def test_other_bands_are_refused():
