@@ -18,14 +18,16 @@ from ...data.datasets.sampling import TrainingSampler
 from ...data.datasets.scene_files import SceneFiles
 from ...data.datasets.scene_series import CHANNELS, SceneSource
 from ...data.loaders import LoadedData
+from .clouds import cloud_mask
 from .composing import ComposedClouds, turned
 from .scene_samples import Sample, Samples, SeriesSamples
 
 Batch = dict[str, Any]
 """{"images": (N, T, B, H, W), "truth": (N, B, H, W), "clouds": (N, T, 1, H, W)}, float32.
 
-Images and truth are reflectance, or 0..1 for pictures, and 0 where nothing counts; clouds are 1 on cloud and where
-nothing counts, 0 elsewhere, NaN where not known. Cases also have "set", "name" and "place", lists of one text.
+Images and truth are reflectance, or 0..1 for pictures, and 0 where nothing counts. Clouds are 1 on cloud and where
+nothing counts, and 0 elsewhere; in pictures they are NaN, not known, while in reflectance without a mask they are told
+by `cloud_mask`. Cases also have "set", "name" and "place", lists of one text.
 """
 
 
@@ -74,7 +76,7 @@ class CloudRemovalData(LoadedData):
         self.repeats = repeats
         self.workers = workers
         self.seed = seed
-        self.files = SceneFiles(PixelCache(cache or user_cache() / "cloudremoval"))
+        self.files = SceneFiles(PixelCache(cache or user_cache() / "cloudremoval"), cloud_mask)
         self.used: dict[str, list[tuple[SceneSource | ComposedClouds, Samples]]] = {}
 
     def setup(self, stage: str) -> None:

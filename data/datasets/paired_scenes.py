@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ..io.geotiff import SUFFIXES
+from ..io.geotiff.dates import find_date
 from .group_split import Part, Shares
 from .scene_series import Cover, Reading, SceneImage, SceneSeries, chosen_places
 
@@ -94,15 +95,15 @@ class PairedScenes:
         return [
             SceneSeries(
                 name,
-                tuple(
-                    SceneImage((cloudy[each],), place, self.reading, masks.get(each))
-                    for each in self._dates(name, cloudy)
-                ),
-                SceneImage((clear[name],), place, self.reading, is_clear=True),
+                tuple(self._image(cloudy[each], place, masks.get(each)) for each in self._dates(name, cloudy)),
+                self._image(clear[name], place, is_clear=True),
             )
             for name, place in places.items()
             if place in chosen
         ]
+
+    def _image(self, file: Path, place: str, mask: Path | None = None, is_clear: bool = False) -> SceneImage:
+        return SceneImage((file,), place, self.reading, mask, find_date(file.stem), is_clear)
 
     def _dates(self, name: str, cloudy: dict[str, Path]) -> list[str]:
         if self.cloudy is None:

@@ -6,6 +6,7 @@ Arrays are (B, H, W), bands first; clouds (1, H, W).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -16,10 +17,12 @@ from torch import Tensor
 
 from ...core.blocks.resampling import bicubic_resize
 from ...core.errors import UserError
-from ..io.geotiff import SUFFIXES, GeoTiffSource
+from ..io.geotiff import SUFFIXES
+from ..io.geotiff.raster import Raster, Window
+from ..io.geotiff.units import read_as_reflectance
 from ..io.image import read_image
 from .cache import PixelCache, identity
-from .scene_series import SceneImage
+from .scene_series import CHANNELS, SceneImage
 
 FindClouds = Callable[[Tensor], Tensor]
 """Tells clouds by the values, float32 (B, H, W) -> bool (1, H, W)."""
@@ -38,7 +41,7 @@ class SceneFiles:
         self.find_clouds = find_clouds
 
     def values(self, image: SceneImage) -> np.ndarray:
-        """Return the values of an image, float32 (B, H, W); NaN where no band counts.
+        """Return the values of an image, float32 (B, H, W); NaN in all where any band does not count.
 
         Raises:
             UserError: a file cannot be read.
@@ -57,7 +60,7 @@ class SceneFiles:
         if image.mask is not None:
             recipe = f"clouds-{_digest(image.reading, identity(image.mask))}"
             return self.cache.get(image.files[0], recipe, lambda: self._masked(image))
-        if self.find_clouds is None or not _is_raster(image):
+        if self.find_clouds is None or not _is_raster(image) or len(self.values(image)) != len(CHANNELS):
             return self._without_gaps(image, np.nan)
         return self.cache.get(image.files[0], f"found-{_digest(image.reading)}", lambda: self._found(image))
 
@@ -70,13 +73,13 @@ class SceneFiles:
         return np.where(np.isnan(self.values(image)[:1]), 1.0, value).astype(np.float32)
 
     def _masked(self, image: SceneImage) -> np.ndarray:
-        values, mask = self.values(image), _stored(image.mask, "1")
+        values, mask = self.values(image), _mask(image.mask)
         if mask.shape[1:] != values.shape[1:]:
             raise UserError(
                 f"{image.mask}: is {mask.shape[2]}x{mask.shape[1]}, its image {image.files[0].name} is "
                 f"{values.shape[2]}x{values.shape[1]}; a mask has the size of its image."
             )
-        return np.maximum(mask > 0, np.isnan(values[:1])).astype(np.float32)
+        return np.maximum(mask, np.isnan(values[:1])).astype(np.float32)
 
     def _found(self, image: SceneImage) -> np.ndarray:
         values = self.values(image)
@@ -100,15 +103,23 @@ def _is_raster(image: SceneImage) -> bool:
 
 
 def _reflectance(image: SceneImage) -> np.ndarray:
-    values = _stored(image.files[0], image.reading.bands)
-    return (values + (image.reading.offset or 0)) / (image.reading.quantification or 10000)
+    path, reading = image.files[0], image.reading
+    with closing(Raster(path, reading.bands, channels=() if reading.bands else CHANNELS)) as raster:
+        read_as_reflectance([raster], [image.day] if image.day else (), reading.quantification, reading.offset)
+        values, valid = raster.values(_whole(raster))
+    return values if valid is None else np.where(valid.all(axis=0), values, np.float32(np.nan))
 
 
-def _stored(path: Path, bands: str | None) -> np.ndarray:
-    with GeoTiffSource(path, bands) as source:
-        window = tuple(slice(0, size) for size in source.shape[-2:])
-        valid = np.broadcast_to(source.valid(window), source.shape)
-        return np.where(valid.any(axis=0), source.read(window), np.float32(np.nan))
+def _mask(path: Path) -> np.ndarray:
+    """Return where a mask has cloud, or does not tell, bool (1, H, W)."""
+    with closing(Raster(path, [1])) as raster:
+        values, valid = raster.values(_whole(raster))
+        return values > 0 if valid is None or raster.nodata == 0 else (values > 0) | ~valid
+
+
+def _whole(raster: Raster) -> Window:
+    height, width = raster.geometry.shape
+    return slice(0, height), slice(0, width)
 
 
 def _pictures(files: tuple[Path, ...]) -> np.ndarray:
