@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ class CloudFiles:
             raster.cache = CACHE // len(self.rasters)
 
     def read(self, window: Window) -> np.ndarray:
-        """Return where there is cloud, bool (T, 1, h, w).
+        """Return where there is cloud, bool (T, h, w).
 
         Raises:
             UserError: a file is damaged there, or holds other numbers than 0 and 1.
@@ -68,7 +69,8 @@ def _matched(files: Sequence[Path], source: GeoTiffSource) -> list[Path]:
     for number, raster in enumerate(source.rasters):
         own = [file for file in files if file.stem == raster.path.stem]
         if not own and source.dates:
-            own = [file for file, day in zip(files, days, strict=True) if day == source.dates[number].date()]
+            wanted = source.dates[number].date()
+            own = [file for file, day in zip(files, days, strict=True) if day == wanted]
         if len(own) != 1:
             what = "no mask" if not own else f"{len(own)} masks ({', '.join(file.name for file in own)})"
             raise UserError(
@@ -78,20 +80,18 @@ def _matched(files: Sequence[Path], source: GeoTiffSource) -> list[Path]:
     return found
 
 
-def _days(files: Sequence[Path]) -> list:
+def _days(files: Sequence[Path]) -> list[date | None]:
     """Return the day of each file; None where not all tell one."""
-    opened = []
-    try:
-        for file in files:
-            opened.append(Raster(file, [1]))
-        order, dates = in_order(files, [{**raster.acquisition, **raster.tags} for raster in opened])
-    finally:
-        for raster in opened:
-            raster.close()
-    if not dates:
-        return [None] * len(files)
-    days = {order[place]: date.date() for place, date in enumerate(dates)}
-    return [days[index] for index in range(len(files))]
+    tags = []
+    for file in files:
+        raster = Raster(file, [1])
+        tags.append({**raster.acquisition, **raster.tags})
+        raster.close()
+    order, dates = in_order(files, tags)
+    days: list[date | None] = [None] * len(files)
+    for index, when in zip(order, dates, strict=False):  # no dates where not all tell one
+        days[index] = when.date()
+    return days
 
 
 def _opened(path: Path, source: GeoTiffSource, warp: bool) -> Raster:
@@ -109,10 +109,10 @@ def _opened(path: Path, source: GeoTiffSource, warp: bool) -> Raster:
 
 
 def _read(raster: Raster, window: Window) -> np.ndarray:
-    """Return where a mask has cloud, bool (1, h, w)."""
+    """Return where a mask has cloud, bool (h, w)."""
     values, valid = raster.values(window)
     if values.min() < 0 or values.max() > 1:
         wrong = values.max() if values.max() > 1 else values.min()
         raise UserError(f"{raster.path}: holds {wrong:g}; a mask has 1 where there is cloud, and else 0.")
-    found = values >= 0.5
-    return found if valid is None or raster.nodata == 0 else found | ~valid
+    is_cloud = values[0] >= 0.5
+    return is_cloud if valid is None or raster.nodata == 0 else is_cloud | ~valid[0]

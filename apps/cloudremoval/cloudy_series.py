@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,7 @@ from ...data.io.geotiff import GeoTiffSource
 from .cloud_files import CloudFiles
 from .clouds import REACH, cloud_mask
 
-COUNTED = 1024  # pixels along a side of the windows in which clouds are counted
+COUNTED = 256  # pixels along a side of the windows in which clouds are counted, of all dates
 
 
 class CloudySeries:
@@ -63,7 +64,7 @@ class CloudySeries:
         return dates, bands + 1, height, width
 
     @property
-    def dates(self) -> tuple:
+    def dates(self) -> tuple[datetime, ...]:
         """When the dates are."""
         return self.source.dates
 
@@ -74,11 +75,17 @@ class CloudySeries:
 
     def read(self, window: Window) -> np.ndarray:
         """Return a window of all dates with their clouds, float32 (T, bands + 1, h, w)."""
-        around, inner = self._with_context(window)
-        values = self.source.read(around)
-        clouds = self.masks.read(around) if self.masks else cloud_mask(torch.from_numpy(values)).numpy()
-        clouds = clouds | ~self.source.valid_by_date(around)[:, None]
-        return np.concatenate([values, clouds.astype(np.float32)], axis=1)[..., *inner]
+        clouds = self.clouds(window)  # reads the pixels around too, so that the window itself is not read again
+        return np.concatenate([self.source.read(window), clouds[:, None]], axis=1)
+
+    def clouds(self, window: Window) -> np.ndarray:
+        """Return which pixels of a window are cloud or do not count on each date, bool (T, h, w)."""
+        if self.masks:
+            found = self.masks.read(window)
+        else:
+            around, inner = _with_context(window, self.shape[-2:])
+            found = _coloured(self.source.read(around))[..., *inner]
+        return found | ~self.source.valid_by_date(window)
 
     def is_empty(self, window: Window) -> bool:
         """Tell whether no pixel of a window counts on any date."""
@@ -125,22 +132,27 @@ class CloudySeries:
         for window in _windows(self.shape[-2:]):
             if self.is_empty(window):
                 continue
-            found = self.read(window)[:, -1] > 0
+            found = self.clouds(window)
             scene = np.atleast_3d(self.source.valid(window).T).T.any(axis=0)
             clouds += (found & scene).sum(axis=(1, 2))
             never += int((found.all(axis=0) & scene).sum())
             inside += int(scene.sum())
         return clouds, never, inside
 
-    def _with_context(self, window: Window) -> tuple[Window, Window]:
-        """Return a window with the pixels around it that decide on its clouds, and where it lies in that."""
-        reach = 0 if self.masks else REACH
-        around = tuple(
-            slice(max(each.start - reach, 0), min(each.stop + reach, size))
-            for each, size in zip(window, self.shape[-2:], strict=True)
-        )
-        inner = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(window, around, strict=True))
-        return around, tuple(inner)
+
+def _coloured(values: np.ndarray) -> np.ndarray:
+    """Return the clouds of each date by its colours, one by one for the memory's sake, bool (T, h, w)."""
+    return np.stack([cloud_mask(torch.from_numpy(date))[0].numpy() for date in values])
+
+
+def _with_context(window: Window, extent: tuple[int, int]) -> tuple[Window, Window]:
+    """Return a window with the pixels around it that decide on its clouds, and where it lies in that."""
+    around = tuple(
+        slice(max(each.start - REACH, 0), min(each.stop + REACH, size))
+        for each, size in zip(window, extent, strict=True)
+    )
+    inner = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(window, around, strict=True))
+    return around, tuple(inner)
 
 
 def _windows(extent: tuple[int, int]) -> Iterator[Window]:

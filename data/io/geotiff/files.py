@@ -125,6 +125,8 @@ class GeoTiffSource:
         """
         extent = tuple(each.stop - each.start for each in window)
         valid = np.ones((len(self.rasters), *extent), bool)
+        if not any(raster.may_have_invalid for raster in self.rasters):
+            return valid
         for date, each in zip(valid, self._window(window)[1], strict=True):
             if each is not None:
                 each.all(axis=0, out=date)
