@@ -73,6 +73,21 @@ class CloudFree:
         self.views = views_of(card) if tta or wanted.confidence else views_of(card)[:1]
         self.card = card_of_program(card, wanted)
 
+    @property
+    def image(self) -> slice:
+        """Which channels are the image."""
+        return slice(0, len(self.picked))
+
+    @property
+    def clouds(self) -> slice:
+        """Which channels are the clouds of each date, where they are wanted."""
+        return slice(len(self.picked), len(self.picked) + self.dates)
+
+    @property
+    def confidence(self) -> slice:
+        """Which channels are `CONFIDENCE`, where it is wanted."""
+        return slice(-len(CONFIDENCE), None)
+
     def __call__(self, x: Tensor) -> Tensor:
         """Return what was asked for, (N, channels, h, w), of (N, T * (B + 1), h, w)."""
         x = x.reshape(len(x), self.dates, -1, *x.shape[-2:])

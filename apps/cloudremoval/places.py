@@ -1,0 +1,138 @@
+"""Which folders are places: dated GeoTIFFs of one place, and the masks beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import UserError
+from ...core.inference.batch import Item, pair_paths
+from ...core.weights.card import Card
+from ...data.datasets.dated_places import IMAGES, MASKS
+from ...data.io.geotiff import SUFFIXES, GeoTiffSource
+from .cloudy_series import CloudySeries
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place on several dates.
+
+    Attributes:
+        folder: that of the place.
+        images: that of its GeoTIFFs: the folder itself, or the one named `image` in it.
+        masks: that of its cloud masks; None where there is none.
+    """
+
+    folder: Path
+    images: Path
+    masks: Path | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of places are read.
+
+    Attributes:
+        masks: a folder of masks, or of folders of them with the names of places; None for those beside the images, or
+            where there are none by the colours.
+        bands: see `GeoTiffSource`; so are the others.
+        quantification: see `GeoTiffSource`.
+        offset: see `GeoTiffSource`.
+        warp: see `GeoTiffSource`.
+    """
+
+    masks: Path | None = None
+    bands: list[str] | None = None
+    quantification: float | None = None
+    offset: float | None = None
+    warp: bool = False
+
+
+def open_series(place: Place, card: Card, reading: Reading) -> CloudySeries:
+    """Return the dates of a place with their clouds, in the unit and the channels of a card.
+
+    Raises:
+        UserError: a file cannot be used.
+    """
+    source = GeoTiffSource(
+        place.images,
+        reading.bands,
+        reading.warp,
+        reading.quantification,
+        reading.offset,
+        card.unit,
+        card.channels,
+    )
+    try:
+        return CloudySeries(source, place.masks, reading.warp)
+    except BaseException:
+        source.close()
+        raise
+
+
+def find_place(folder: Path, masks: Path | None = None) -> Place | None:
+    """Return the place that a folder is; None where it is none.
+
+    Args:
+        folder: holds dated GeoTIFFs, or a folder `image` that does; beside this may stand a folder `cloud_mask`.
+        masks: a folder of masks, or of folders of them with the names of places, in place of `cloud_mask`.
+    """
+    images = next((folder / name for name in ("", *IMAGES) if holds_rasters(folder / name)), None)
+    if images is None:
+        return None
+    own = next((folder / name for name in MASKS if holds_rasters(folder / name)), None)
+    if masks is not None:
+        named = masks / folder.resolve().name
+        own = named if named.is_dir() else masks
+    return Place(folder, images, own)
+
+
+def pair_places(
+    inputs: Sequence[Path], output: Path, masks: Path | None = None, beside: Sequence[tuple[str, str]] = ()
+) -> list[Item]:
+    """Say which output belongs to which place.
+
+    Args:
+        inputs: places, or folders of places.
+        output: a .tif file for a single place, else a folder.
+        masks: as for `find_place`.
+        beside: of other outputs what they are, and what their names end in after that of the output without .tif.
+
+    Raises:
+        UserError: an input is no place and holds none, or an output would stand among the dates of its place.
+    """
+    if masks is not None and not masks.is_dir():
+        raise UserError(f"--masks {masks}: there is no such folder.")
+    for path in inputs:
+        if path.is_file():
+            raise UserError(f"--input {path}: is a single file; give a folder with one file for each date.")
+
+    def others(_: Path, output: Path) -> dict[str, Path]:
+        return {what: output.with_name(f"{output.stem}{ending}") for what, ending in beside}
+
+    items = pair_paths(
+        inputs,
+        output,
+        SUFFIXES,
+        is_input=lambda path: path.is_dir() and find_place(path) is not None,
+        name=lambda path: f"{path.resolve().name}.tif",
+        beside=others,
+    )
+    return [_with_masks(item, masks) for item in items]
+
+
+def holds_rasters(folder: Path) -> bool:
+    """Tell whether a folder holds TIFF files."""
+    if not folder.is_dir():
+        return False
+    return any(each.suffix.lower() in SUFFIXES and not each.name.startswith(".") for each in folder.iterdir())
+
+
+def _with_masks(item: Item, masks: Path | None) -> Item:
+    """Return an item that depends on its masks; refuse outputs that a later run would take for dates."""
+    place = find_place(item.input, masks)
+    if item.output.parent.resolve() == place.images.resolve():
+        raise UserError(f"--output {item.output}: stands among the dates, where it would be one; give another place.")
+    files = sorted(place.masks.iterdir()) if place.masks and place.masks.is_dir() else []
+    return item._replace(uses=tuple(each for each in files if each.is_file()))
