@@ -51,7 +51,7 @@ class Item(NamedTuple):
 Work = Callable[[Item, str, Progress], str | None]
 """Makes the outputs of an item; gets its fingerprint, for sinks that can go on, and what to tell about rows.
 
-What it returns is told of the finished item.
+What it returns is told of the finished item, there and in the manifest.
 """
 MANIFEST = "foveal-manifest.json"
 
@@ -181,7 +181,7 @@ def _record(
     record: dict[str, object] = {"input": str(item.input), "output": str(item.output)}
     record |= {what: str(path) for what, path in item.beside.items()}
     try:
-        record["status"] = _run_item(item, work, facts, journal, reporter, overwrite)
+        record |= _run_item(item, work, facts, journal, reporter, overwrite)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -246,13 +246,13 @@ def _refuse_clashes(items: Sequence[Item]) -> None:
 
 def _run_item(
     item: Item, work: Work, facts: Mapping[str, object], journal: Journal, reporter: Reporter, overwrite: bool
-) -> str:
-    """Do the work unless it is done already; return which of the two."""
+) -> dict[str, object]:
+    """Do the work unless it is done already; return which of the two, and what the work tells."""
     mark = fingerprint(item.input, facts, item.uses)
     if not overwrite:
         if all(journal.is_done(output, mark) for output in item.outputs):
             reporter.line(f"{item.output} is done already")
-            return "done already"
+            return {"status": "done already"}
         for output in item.outputs:
             if output.exists() and not journal.knows(output):
                 raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
@@ -262,7 +262,7 @@ def _run_item(
     for output in item.outputs:
         journal.record(output, mark)
     reporter.line(f"-> {', '.join(map(str, item.outputs))}{f' ({note})' if note else ''}")
-    return "done"
+    return {"status": "done"} | ({"note": note} if note else {})
 
 
 def reason_of(path: Path, error: Exception) -> str:

@@ -238,6 +238,19 @@ def test_what_the_work_returns_is_told(folder, capsys):
     assert capsys.readouterr().err.endswith("x.png (7 tiles)\n")
 
 
+def test_what_the_work_tells_stands_in_the_manifest(folder, capsys):
+    def work(item, fingerprint, progress):
+        copy(item, fingerprint, progress)
+        return "with a note"
+
+    items = [Item(folder / "in" / "a.png", folder / "x.png")]
+    for note in ("with a note", None):
+        run_batch(items, work, {}, manifest=folder / "manifest.json")
+        (told,) = json.loads((folder / "manifest.json").read_text())["items"]
+        assert told.get("note") == note
+    assert f"{folder / 'x.png'} (with a note)" in capsys.readouterr().err
+
+
 def test_workers_do_items_at_once_and_each_is_told_by_its_name(folder, capsys):
     meeting = Barrier(3, timeout=10)
 
