@@ -33,8 +33,8 @@ EVALUATION = 1  # keeps the draws of cases apart from those of the training
 class ComposedClouds:
     """Samples composed of clear images and clouds.
 
-    The dates of a sample are those of its place that are clear and nearest to the truth in time, the truth among them;
-    where there are too few they come again. Each gets the cloud of a random other image, turned and flipped at random,
+    The dates of a sample are those of its scene that are clear and nearest to the truth in time, the truth among them;
+    where there are too few they come again. Each gets the cloud of a random image, turned and flipped at random,
     and a gain of its own.
 
     Args:
@@ -110,9 +110,12 @@ class ComposedSamples:
 
     Args:
         plan: how they are composed.
-        ground: clear images.
+        ground: clear images; all are decoded, so that what is wrong is told before any work.
         clouds: cloudy images.
         files: opens them.
+
+    Raises:
+        UserError: a file cannot be read, or images of a scene have different sizes.
     """
 
     def __init__(
@@ -125,6 +128,9 @@ class ComposedSamples:
         self.dates = plan.dates
         self.names = [_name(image) for image in self.ground]
         self.places = {image.place for image in (*self.ground, *self.clouds)}
+        for truth in self.ground:
+            for image in self._dates(truth):
+                check_size(image, files.values(image), truth, files.values(truth))
 
     def patch(self, index: int, side: int, generator: np.random.Generator) -> Sample:
         """Return a random square of a clear image under clouds."""
@@ -147,46 +153,38 @@ class ComposedSamples:
 
     def _composed(self, index: int, window: Window, generator: np.random.Generator) -> Sample:
         truth = self.ground[index]
-        wanted = self.files.values(truth)
         images, clouds = [], []
         for image in self._dates(truth):
             values = self.files.values(image)
-            check_size(image, values, truth, wanted)
             image_clouds = self.files.clouds(image)[:, *window]
-            under, opacity = self._under_clouds(filled(values[:, *window]), image, generator)
+            under, opacity = self._under_clouds(filled(values[:, *window]), generator)
             images.append(np.where(np.isnan(values[:1, *window]), 0, under))
             clouds.append(np.maximum(opacity > OPAQUE, np.nan_to_num(image_clouds)))
-        return Sample(
-            np.stack(images).astype(np.float32), filled(wanted[:, *window]), np.stack(clouds).astype(np.float32)
-        )
+        wanted = filled(self.files.values(truth)[:, *window])
+        return Sample(np.stack(images).astype(np.float32), wanted, np.stack(clouds).astype(np.float32))
 
     def _dates(self, truth: SceneImage) -> list[SceneImage]:
-        """Return the clear images of the truth's place that are nearest in time, in order."""
-        place = [image for image in self.ground if image.place == truth.place and (image.day or image is truth)]
-        if truth.day:
-            place.sort(key=lambda image: (abs(image.day - truth.day), image.day))
-        taken = [place[number % len(place)] for number in range(self.dates)]
-        return sorted(taken, key=lambda image: image.day) if truth.day else taken
+        """Return the clear images of the truth's scene that are nearest in time, in order."""
+        if truth.day is None:
+            return [truth] * self.dates
+        scene = [image for image in self.ground if image.scene == truth.scene and image.day]
+        scene.sort(key=lambda image: (abs(image.day - truth.day), image.day))
+        return sorted((scene[number % len(scene)] for number in range(self.dates)), key=lambda image: image.day)
 
-    def _under_clouds(
-        self, clear: np.ndarray, image: SceneImage, generator: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _under_clouds(self, clear: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return a date under clouds, (B, h, w), and how opaque they are, (1, h, w)."""
         jitter = self.plan.jitter
         gain = generator.uniform(1 - jitter, 1 + jitter)
         gains = gain * generator.uniform(1 - jitter / 4, 1 + jitter / 4, (len(clear), 1, 1))
         if generator.random() < self.plan.clear_dates:
             return gains * clear, np.zeros_like(clear[:1])
-        cloudy, mask = self._cloud(image, clear.shape[1:], generator)
+        cloudy, mask = self._cloud(clear.shape[1:], generator)
         alpha = opacity(cloudy, mask)
         return gains * ((1 - alpha) * clear + alpha * cloudy), alpha
 
-    def _cloud(
-        self, image: SceneImage, size: tuple[int, ...], generator: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _cloud(self, size: tuple[int, ...], generator: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Return a random part of a cloudy image, (B, h, w), and its mask, (1, h, w), turned and flipped."""
-        others = [each for each in self.clouds if each is not image]
-        chosen = others[int(generator.integers(len(others)))]
+        chosen = self.clouds[int(generator.integers(len(self.clouds)))]
         values, mask = self.files.values(chosen), self.files.clouds(chosen)
         side = max(size)
         window = random_window(chosen, values.shape[1:], side, generator)
@@ -222,4 +220,4 @@ def _smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _name(image: SceneImage) -> str:
-    return f"{image.place} {image.day:%Y-%m-%d}" if image.day else image.place
+    return f"{image.scene} {image.day:%Y-%m-%d}" if image.day else image.scene

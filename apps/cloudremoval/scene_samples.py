@@ -79,11 +79,11 @@ class SeriesSamples:
     """Samples as the files give them.
 
     Args:
-        series: the scenes.
+        series: the scenes; all are decoded, so that what is wrong is told before any work.
         files: opens them.
 
     Raises:
-        UserError: scenes have different numbers of dates.
+        UserError: a file cannot be read; or scenes have different numbers of dates, or dates of one other sizes.
     """
 
     def __init__(self, series: Sequence[SceneSeries], files: SceneFiles) -> None:
@@ -97,6 +97,9 @@ class SeriesSamples:
                 f"{other.truth.files[0]}: has {len(other.images)} cloudy dates, {self.series[0].name} has {self.dates}"
                 "; samples of one set have the same number."
             )
+        for each in self.series:
+            for image in each.images:
+                check_size(image, files.values(image), each.truth, files.values(each.truth))
 
     def patch(self, index: int, side: int, generator: np.random.Generator) -> Sample:
         """Return a random square whose truth is clear, or the clearest that was found."""
@@ -116,12 +119,9 @@ class SeriesSamples:
         return self._cut(self.series[case.index], case.window)
 
     def _cut(self, series: SceneSeries, window: Window) -> Sample:
-        truth = self.files.values(series.truth)
-        values = [self.files.values(image) for image in series.images]
-        for image, each in zip(series.images, values, strict=True):
-            check_size(image, each, series.truth, truth)
+        images = np.stack([filled(self.files.values(image)[:, *window]) for image in series.images])
         clouds = np.stack([self.files.clouds(image)[:, *window] for image in series.images])
-        return Sample(np.stack([filled(each[:, *window]) for each in values]), filled(truth[:, *window]), clouds)
+        return Sample(images, filled(self.files.values(series.truth)[:, *window]), clouds)
 
 
 def clear_window(files: SceneFiles, truth: SceneImage, side: int, generator: np.random.Generator) -> Window:

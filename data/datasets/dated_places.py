@@ -126,7 +126,7 @@ class DatedPlaces:
                 raise UserError(f"{file}: the name tells no date; name images such as 2018-02-10.tif.")
             if day in images:
                 raise UserError(f"{file}: has the same date as {images[day].files[0].name}; keep one of them.")
-            images[day] = SceneImage((file,), folder.name, self.reading, masks.pop(day, None), day)
+            images[day] = SceneImage((file,), folder.name, folder.name, self.reading, masks.pop(day, None), day)
         if masks:
             raise UserError(f"{next(iter(masks.values()))}: is the mask of no image; name it with the image's date.")
         return [images[day] for day in sorted(images)]

@@ -95,15 +95,17 @@ class PairedScenes:
         return [
             SceneSeries(
                 name,
-                tuple(self._image(cloudy[each], place, masks.get(each)) for each in self._dates(name, cloudy)),
-                self._image(clear[name], place, is_clear=True),
+                tuple(self._image(cloudy[each], name, place, masks.get(each)) for each in self._dates(name, cloudy)),
+                self._image(clear[name], name, place, is_clear=True),
             )
             for name, place in places.items()
             if place in chosen
         ]
 
-    def _image(self, file: Path, place: str, mask: Path | None = None, is_clear: bool = False) -> SceneImage:
-        return SceneImage((file,), place, self.reading, mask, find_date(file.stem), is_clear)
+    def _image(
+        self, file: Path, scene: str, place: str, mask: Path | None = None, is_clear: bool = False
+    ) -> SceneImage:
+        return SceneImage((file,), scene, place, self.reading, mask, find_date(file.stem), is_clear)
 
     def _dates(self, name: str, cloudy: dict[str, Path]) -> list[str]:
         if self.cloudy is None:

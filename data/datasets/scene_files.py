@@ -66,8 +66,12 @@ class SceneFiles:
 
     def cover(self, image: SceneImage) -> float:
         """Return the share of an image's counting pixels that is cloud, 0..1; NaN where clouds are not known."""
+        recipe = f"cover-{_digest(image.reading, image.is_clear, image.mask and identity(image.mask))}"
+        return float(self.cache.get(image.files[0], recipe, lambda: self._cover(image)))
+
+    def _cover(self, image: SceneImage) -> np.ndarray:
         counts = ~np.isnan(self.values(image)[0])
-        return float(self.clouds(image)[0][counts].mean()) if counts.any() else 1.0
+        return np.array(self.clouds(image)[0][counts].mean() if counts.any() else 1.0)
 
     def _without_gaps(self, image: SceneImage, value: float) -> np.ndarray:
         return np.where(np.isnan(self.values(image)[:1]), 1.0, value).astype(np.float32)

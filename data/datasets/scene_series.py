@@ -37,7 +37,8 @@ class SceneImage:
 
     Attributes:
         files: a GeoTIFF; or a colour picture and one of the near infrared.
-        place: what must not be in two parts of a split.
+        scene: images of one scene show the same ground, pixel by pixel.
+        place: what must not be in two parts of a split; it may have several scenes.
         reading: how the files are read.
         mask: a raster whose first band is above 0 on cloud; None where there is none.
         day: when it was taken; None where that is not known.
@@ -45,6 +46,7 @@ class SceneImage:
     """
 
     files: tuple[Path, ...]
+    scene: str
     place: str
     reading: Reading
     mask: Path | None = None

@@ -30,8 +30,9 @@ class Sen2MTCNew:
 
     Shows: Sentinel-2, 256x256 pixels of 10 m; 687 test samples. Channels: red, green, blue and near infrared. Units:
     reflectance, stored times 10000. Layout: `<tile>/cloudless/<name>.tif` with `<tile>/cloud/<name>_0.tif`, `_1` and
-    `_2`, bands in the order above; <name> is what stands before the first dot. Split: the published lists of tiles. Licence: none is
-    stated. Citation: Huang and Wu, "CTGAN: Cloud Transformer Generative Adversarial Network", ICIP 2022.
+    `_2`, bands in the order above; <name> is what stands before the first dot. Split: the published lists
+    of tiles. Licence: none is stated. Citation: Huang and Wu, "CTGAN: Cloud Transformer Generative
+    Adversarial Network", ICIP 2022.
 
     Args:
         folder: `Sen2_MTC`, which holds the tiles.
@@ -73,17 +74,18 @@ class Sen2MTCNew:
         found = []
         for clear in _rasters(folder / "cloudless"):
             name = clear.name.split(".")[0]
+            scene = f"{tile}/{name}"
             files = [cloudy.get(f"{name}_{number}") for number in range(DATES)]
             if None in files:
                 number = files.index(None)
                 raise UserError(f"{clear}: has no date {number}; expected {folder / 'cloud' / name}_{number}.tif.")
-            images = tuple(_image(file, tile) for file in files)
-            found.append(SceneSeries(f"{tile}/{name}", images, _image(clear, tile, is_clear=True)))
+            images = tuple(_image(file, scene, tile) for file in files)
+            found.append(SceneSeries(scene, images, _image(clear, scene, tile, is_clear=True)))
         return found
 
 
-def _image(file: Path, tile: str, is_clear: bool = False) -> SceneImage:
-    return SceneImage((file,), tile, Reading("1,2,3,4", quantification=10000, offset=0), is_clear=is_clear)
+def _image(file: Path, scene: str, tile: str, is_clear: bool = False) -> SceneImage:
+    return SceneImage((file,), scene, tile, Reading("1,2,3,4", quantification=10000, offset=0), is_clear=is_clear)
 
 
 def _rasters(folder: Path) -> list[Path]:

@@ -22,9 +22,9 @@ class Sen2MTCOld:
     Shows: Sentinel-2, 256x256 pixels of 10 m, 3130 samples. Channels: red, green, blue and near infrared; the clear
     image has the first three. Units: 0..1 of 8 bits, no reflectance. Layout: `clear/<name>.jpg` with
     `cloudy/<name>_0.jpg`, `_1`, `_2` and beside each `<name>_0_ir.jpg`, whose first channel is the near infrared.
-    Split: 2504, 313 and 313 by PyTorch's generator seeded 2022 over the sorted names; others split otherwise, so numbers are
-    comparable with PMAA's alone. Licence: CC0. Citation: Sarukkai et al., "Cloud Removal in Satellite Images Using
-    Spatiotemporal Generative Networks", WACV 2020.
+    Split: 2504, 313 and 313 by PyTorch's generator seeded 2022 over the sorted names; others split otherwise, so
+    numbers are comparable with PMAA's alone. Licence: CC0. Citation: Sarukkai et al., "Cloud Removal in Satellite
+    Images Using Spatiotemporal Generative Networks", WACV 2020.
 
     104 samples overlap test tiles of Sen2_MTC_New: leave them out by `exclude` before a network that was trained here
     is scored there.
@@ -83,8 +83,8 @@ class Sen2MTCOld:
             files = tuple(self.folder / "cloudy" / f"{name}_{number}{kind}.jpg" for kind in ("", "_ir"))
             if missing := next((file for file in files if not file.is_file()), None):
                 raise UserError(f"{clear}: has no date {number}; expected {missing}.")
-            images.append(SceneImage(files, name, self.reading))
-        return SceneSeries(name, tuple(images), SceneImage((clear,), name, self.reading, is_clear=True))
+            images.append(SceneImage(files, name, name, self.reading))
+        return SceneSeries(name, tuple(images), SceneImage((clear,), name, name, self.reading, is_clear=True))
 
     def _left_out(self, names: set[str]) -> set[str]:
         if self.exclude is None:
