@@ -7,9 +7,9 @@ from ..blocks.dimensions import CONVOLUTIONS
 
 
 class LargeKernelGate(nn.Module):
-    """x times a depth-wise 5, depth-wise dilated 7 and pointwise convolution of it (Guo et al. 2022, VAN, eq. 3).
+    """x times a depth-wise 5, depth-wise dilated 7 and pointwise convolution of it (Guo et al. 2022, VAN, sec. 3.1).
 
-    Together they reach 23 positions; arXiv 2202.09741, sec. 3.1.
+    Together they reach 23 positions; arXiv 2202.09741.
 
     Args:
         dim: channels in and out.
@@ -30,7 +30,7 @@ class LargeKernelGate(nn.Module):
 
 
 class LargeKernelAttention(nn.Module):
-    """x + project(gate(gelu(project x))): VAN's attention, whose residual is inside (fig. 4d of the paper).
+    """x + project(gate(gelu(project x))): VAN's attention, whose residual is inside.
 
     Args:
         dim: channels in and out.

@@ -10,7 +10,7 @@ from .pooled_gate import pooled_by, weigh_channels
 
 
 class PolarizedAttention(nn.Module):
-    """Both gates side by side or one after the other (Liu et al. 2021, arXiv 2107.00782, sec. 3.2 and 3.3).
+    """Both gates side by side or one after the other (Liu et al. 2021, arXiv 2107.00782, sec. 3).
 
     The softmax stands where the authors' code has it. The pointwise values of the channel gate are taken after pooling
     and, side by side, those of the positions from the query, so that both cost one vector and not a map; exact.

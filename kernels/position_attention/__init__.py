@@ -1,4 +1,4 @@
-"""Softmax attention between positions whose queries and keys are much narrower than their values; scores not scaled."""
+"""Softmax attention between positions whose queries and keys are as wide as they like; scores not scaled."""
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,10 @@ def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return softmax(q k^T) v without ever holding the map of all pairs; exact.
 
     On a CPU some queries follow others, which costs what the narrow queries and keys cost. Elsewhere it is PyTorch's
-    fused attention, which wants equal widths: queries and keys get zeros, which leave every product as it was.
+    fused attention, which wants equal widths: what is narrower gets zeros, which leave every product as it was.
 
     Args:
-        q: (B, N, K), with K at most C. Half precision is computed in float32 on a CPU.
+        q: (B, N, K). Half precision is computed in float32 on a CPU.
         k: (B, N, K).
         v: (B, N, C).
 
@@ -32,6 +32,11 @@ def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    missing = [0, v.shape[2] - k.shape[2]]
-    heads = [F.pad(q, missing).unsqueeze(1), F.pad(k, missing).unsqueeze(1), v.unsqueeze(1)]
-    return F.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=1.0).squeeze(1)
+    width = max(k.shape[2], v.shape[2])
+    heads = [_widened(q, width), _widened(k, width), _widened(v, width)]
+    return F.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=1.0).squeeze(1)[:, :, : v.shape[2]]
+
+
+def _widened(x: Tensor, width: int) -> Tensor:
+    """(B, N, C) -> (B, 1, N, width), with zeros behind; padding by nothing would copy."""
+    return (x if x.shape[2] == width else F.pad(x, [0, width - x.shape[2]])).unsqueeze(1)

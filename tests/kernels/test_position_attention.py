@@ -5,7 +5,7 @@ import torch
 from foveal.kernels.position_attention import position_attention, reference
 
 # (batch, positions, width of queries and keys, width of values); 600 positions are several lots of queries
-SIZES = [(2, 7, 2, 5), (1, 1, 1, 1), (1, 63, 3, 3), (2, 600, 2, 6), (1, 2 * reference.QUERIES, 1, 3)]
+SIZES = [(2, 7, 2, 5), (1, 1, 1, 1), (1, 63, 3, 3), (2, 33, 7, 5), (2, 600, 2, 6), (1, 2 * reference.QUERIES, 1, 3)]
 
 
 def operands(batch, positions, width, values, dtype=torch.float64, grad=False):
@@ -63,8 +63,9 @@ def test_half_precision_is_computed_in_float32(dtype):
     torch.testing.assert_close(found, expected.to(dtype), rtol=1e-2, atol=1e-3)
 
 
-def test_a_scripted_and_a_traced_form_agree():
-    tensors = operands(2, 300, 2, 6, torch.float32)
+@pytest.mark.parametrize("widths", [(2, 6), (6, 2)])
+def test_a_scripted_and_a_traced_form_agree(widths):
+    tensors = operands(2, 300, *widths, torch.float32)
     expected = position_attention(*tensors)
     for program in (torch.jit.script(position_attention), torch.jit.trace(position_attention, tensors)):
         torch.testing.assert_close(program(*tensors), expected)
