@@ -1,0 +1,36 @@
+"""Attention weights of the largest scores alone."""
+
+import torch
+from torch import Tensor, nn
+
+
+class TopKSoftmax(nn.Module):
+    """A weighted sum of softmaxes, each over the largest so many scores of a row (Chen et al. 2023, DRSformer).
+
+    As the weighting of `channel.ChannelAttention` it makes its top-k sparse attention, arXiv 2303.11950. All softmaxes
+    come from one sorting; of equal scores the first counts as larger.
+
+    Args:
+        shares: for each softmax the share of a row's scores that it keeps, as numerator and denominator; rounded down,
+            and at least one score.
+    Shape: scores (..., L) -> weights (..., L).
+    """
+
+    def __init__(self, shares: tuple[tuple[int, int], ...] = ((1, 2), (2, 3), (3, 4), (4, 5))) -> None:
+        super().__init__()
+        self.shares = list(shares)
+        self.weights = nn.Parameter(torch.full((len(shares),), 0.2))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Return the weights."""
+        length = scores.shape[-1]
+        counts: list[int] = []
+        for numerator, denominator in self.shares:
+            counts.append(max(1, length * numerator // denominator))
+        kept = torch.tensor(counts, device=scores.device)
+        ordered, places = scores.sort(dim=-1, descending=True, stable=True)
+        exponentials = (ordered - ordered[..., :1].detach()).exp()
+        factors = self.weights / exponentials.cumsum(-1).index_select(-1, kept - 1)  # of each softmax
+        counting = torch.arange(length, device=scores.device) < kept[:, None]
+        summed = exponentials * torch.matmul(factors, counting.to(factors.dtype))
+        return torch.zeros_like(summed).scatter(-1, places, summed)
