@@ -45,34 +45,40 @@ class SeparableLayer(nn.Module):
     Args:
         in_channels: channels in.
         out_channels: channels out.
-        kernel: side of the spatial convolution in pixels, odd.
+        kernel: side of the spatial convolution in pixels, odd; with 1 it is depth-wise.
         stride: pixels from one output to the next.
-        depthwise: whether the spatial convolution is of each channel alone.
     Shape: (N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride)).
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, depthwise: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
-        groups = in_channels if depthwise else 1
-        self.spatial = nn.Conv2d(
-            in_channels, in_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+        self.is_scale = kernel == 1
+        self.spatial = (
+            Depthwise(in_channels, 1)
+            if self.is_scale
+            else nn.Conv2d(in_channels, in_channels, kernel, stride, padding=kernel // 2, bias=False)
         )
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.is_scale = depthwise and kernel == 1
+        self.norm = InstanceNorm2d(in_channels)  # has neither parameters nor state, so that one serves all
         self.residual = in_channels == out_channels and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
+        out = self._trained(x) if self.training else self._evaluated(x)
+        return out.add_(x) if self.residual else out
+
+    def _trained(self, x: Tensor) -> Tensor:
+        return self.norm(self.pointwise(self.norm(self.spatial(x))))
+
+    def _evaluated(self, x: Tensor) -> Tensor:
+        """Return the same, without writing out what the first norm gives."""
         y, gain = (x, self.spatial.weight.view(1, -1, 1, 1)) if self.is_scale else (self.spatial(x), None)
         _, scale = standardising(y, gain)
         # The first norm goes into the weights, but for its mean: what is constant over a map, the second one removes.
         weights = self.pointwise.weight.flatten(1) * scale.flatten(1).unsqueeze(1)
         z = torch.matmul(weights, y.flatten(2)).unflatten(2, [y.shape[2], y.shape[3]])
         mean, scale = standardising(z, None)
-        out = torch.addcmul(-mean * scale, z, scale)
-        return out.add_(x) if self.residual else out
+        return torch.addcmul(-mean * scale, z, scale)
 
 
 class Injection(nn.Module):
@@ -89,12 +95,16 @@ class Injection(nn.Module):
         self.local = Depthwise(dim, kernel)
         self.embed = Depthwise(dim, kernel)
         self.gate = Depthwise(dim, kernel)
-        self.norm = InstanceNorm2d(dim)  # has neither parameters nor state: one serves both
+        self.norm = InstanceNorm2d(dim)  # has neither parameters nor state, so that one serves all
         self.is_scale = kernel == 1
 
     def forward(self, local: Tensor, whole: Tensor) -> Tensor:
         """Return the local map that knows of the whole."""
         size = [local.shape[2], local.shape[3]]
+        if self.training:
+            gate = torch.sigmoid(self.norm(self.gate(whole)))
+            added = self.norm(self.embed(whole))
+            return torch.addcmul(_enlarged(added, size), self.norm(self.local(local)), _enlarged(gate, size))
         y, gain = (local, self.local.weight.view(1, -1, 1, 1)) if self.is_scale else (self.local(local), None)
         mean, scale = standardising(y, gain)
         # The norm of the local map is applied to the small maps, so that the large one is written only once.
@@ -219,7 +229,7 @@ class UBlock(nn.Module):
         super().__init__()
         width = 4 * dim
         self.parts = in_channels // dim
-        self.project = SeparableLayer(in_channels, width, 1, depthwise=True)
+        self.project = SeparableLayer(in_channels, width, 1)
         self.scales = nn.ModuleList(SeparableLayer(width, width, 3, stride=min(i + 1, 2)) for i in range(NUM_SCALES))
         self.mixer = TransformerLayer(width, drop_path)
         self.fusions = nn.ModuleList(Injection(width, 1) for _ in range(NUM_SCALES - 1))
@@ -235,13 +245,11 @@ class UBlock(nn.Module):
             y = layer(y)
             scales.append(y)
         whole = self.mixer(_gathered(scales))
-        fused: list[Tensor] = []
-        for i, fusion in enumerate(self.fusions):
-            fused.append(fusion(scales[i], whole))
-        y = self.decoders[3](fused[3], fused[2])
-        y = self.decoders[2](fused[2], y)
-        y = self.decoders[1](fused[1], y)
-        y = self.decoders[0](fused[0], y)
+        fused = self.fusions[2](scales[2], whole)
+        y = self.decoders[3](self.fusions[3](scales[3], whole), fused)
+        y = self.decoders[2](fused, y)
+        y = self.decoders[1](self.fusions[1](scales[1], whole), y)
+        y = self.decoders[0](self.fusions[0](scales[0], whole), y)
         return self.out(y) + torch.stack(x.chunk(self.parts, dim=1)).sum(dim=0)
 
 

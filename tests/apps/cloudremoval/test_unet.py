@@ -21,10 +21,20 @@ def test_separable_layer_rounds_sizes_up_and_keeps_what_it_can(stride, size):
 
 
 def test_separable_layer_has_no_activation():
-    layer = SeparableLayer(4, 8, 1, depthwise=True)
+    layer = SeparableLayer(4, 8, 1)
     x = torch.randn(1, 4, 6, 6)
     assert torch.allclose(layer(-x), -layer(x), atol=1e-6)
     assert layer.spatial.weight.shape == (4, 1, 1, 1)
+
+
+def test_layers_give_the_same_in_training_and_evaluation():
+    x, whole = 5 + torch.randn(2, 4, 9, 7).double(), torch.randn(2, 4, 3, 2).double()
+    for layer in (SeparableLayer(4, 4, 1), SeparableLayer(4, 4, 3), SeparableLayer(4, 4, 3, stride=2)):
+        layer.double()
+        assert torch.allclose(layer.train()(x), layer.eval()(x), rtol=1e-9)
+    for kernel in (1, 5):
+        injection = Injection(4, kernel).double()
+        assert torch.allclose(injection.train()(x, whole), injection.eval()(x, whole), rtol=1e-9)
 
 
 def test_injection_gates_and_adds_the_nearest_of_the_whole():
