@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 from affine import Affine
-from tests.fixtures.dated_scenes import DAYS, cloud_masks, write_dates, write_masks
-from tests.fixtures.geotiff import HEIGHT, NORTH_UP, UTM, WIDTH, write_raster
 
 from foveal.apps.cloudremoval.cloud_files import CloudFiles
 from foveal.core.errors import UserError
 from foveal.data.io.geotiff import GeoTiffSource
+from foveal.tests.fixtures.dated import DATES, square, write_place
+from foveal.tests.fixtures.geotiff import NORTH_UP, write_raster
 
+HEIGHT, WIDTH = 50, 61
 WHOLE = slice(0, HEIGHT), slice(0, WIDTH)
+CLOUDS = np.stack([square(number) for number in range(3)])
 
 
 def read(folder, masks, window=WHOLE, **options):
@@ -19,18 +21,25 @@ def read(folder, masks, window=WHOLE, **options):
     return clouds
 
 
+def write_masks(folder, values=CLOUDS, name="{}", **options):
+    folder.mkdir()
+    return [
+        write_raster(folder / f"{name.format(date)}.tif", each[None].astype(np.uint8), **options)
+        for date, each in zip(DATES, values, strict=True)
+    ]
+
+
 @pytest.fixture
 def scenes(tmp_path):
-    write_dates(tmp_path / "image")
-    return tmp_path / "image"
+    return write_place(tmp_path / "place", masks=False) / "image"
 
 
 @pytest.mark.parametrize("name", ["{}", "MSK_{}T101141_clouds"])
 def test_masks_belong_to_dates_by_name_or_day(tmp_path, scenes, name):
     files = write_masks(tmp_path / "masks", name=name)
     window = slice(3, 30), slice(20, WIDTH)
-    assert np.array_equal(read(scenes, tmp_path / "masks"), cloud_masks())
-    assert np.array_equal(read(scenes, files[::-1], window), cloud_masks()[..., *window])
+    assert np.array_equal(read(scenes, tmp_path / "masks"), CLOUDS)
+    assert np.array_equal(read(scenes, files[::-1], window), CLOUDS[..., *window])
 
 
 def test_names_decide_where_no_dates_are_known(tmp_path):
@@ -45,45 +54,43 @@ def test_names_decide_where_no_dates_are_known(tmp_path):
 def test_masks_of_other_dates_are_let_be(tmp_path, scenes):
     files = write_masks(tmp_path / "masks")
     files[0].rename(tmp_path / "masks" / "2017-12-01.tif")
-    (scenes / f"{DAYS[0]}.tif").unlink()
-    assert np.array_equal(read(scenes, tmp_path / "masks"), cloud_masks()[1:])
+    (scenes / f"{DATES[0]}.tif").unlink()
+    assert np.array_equal(read(scenes, tmp_path / "masks"), CLOUDS[1:])
 
 
 def test_a_date_without_a_mask_or_with_several_is_refused(tmp_path, scenes):
     files = write_masks(tmp_path / "masks", name="{}_mask")
-    write_raster(tmp_path / "masks" / f"{DAYS[2]}_other.tif", cloud_masks()[2:3].astype(np.uint8))
-    with pytest.raises(UserError, match=rf"has 2 masks .*_mask.tif, .*_other.tif\) for {DAYS[2]}.tif"):
+    write_raster(tmp_path / "masks" / f"{DATES[2]}_other.tif", CLOUDS[2:3].astype(np.uint8))
+    with pytest.raises(UserError, match=rf"has 2 masks .*_mask.tif, .*_other.tif\) for {DATES[2]}.tif"):
         read(scenes, tmp_path / "masks")
     files[1].unlink()
-    with pytest.raises(UserError, match=f"has no mask for {DAYS[1]}.tif"):
+    with pytest.raises(UserError, match=f"has no mask for {DATES[1]}.tif"):
         read(scenes, tmp_path / "masks")
 
 
 def test_what_a_mask_does_not_tell_is_cloud(tmp_path, scenes):
-    masks = cloud_masks().astype(np.uint8)
+    masks = CLOUDS.astype(np.uint8)
     masks[:, :5] = 255
     write_masks(tmp_path / "masks", masks, nodata=255)
     clouds = read(scenes, tmp_path / "masks")
     assert clouds[:, :5].all()
-    assert np.array_equal(clouds[:, 5:], cloud_masks()[:, 5:])
+    assert np.array_equal(clouds[:, 5:], CLOUDS[:, 5:])
 
 
 def test_masks_whose_zeros_are_declared_as_nodata_are_clear_there(tmp_path, scenes):
     write_masks(tmp_path / "masks", nodata=0)
-    assert np.array_equal(read(scenes, tmp_path / "masks"), cloud_masks())
+    assert np.array_equal(read(scenes, tmp_path / "masks"), CLOUDS)
 
 
 def test_classes_are_no_mask(tmp_path, scenes):
-    write_masks(tmp_path / "masks", cloud_masks() * 9)
+    write_masks(tmp_path / "masks", CLOUDS * 9)
     with pytest.raises(UserError, match="holds 9; a mask has 1 where there is cloud"):
         read(scenes, tmp_path / "masks")
 
 
 def test_masks_on_another_grid_are_resampled_if_told(tmp_path, scenes):
-    coarse = cloud_masks(height=20, width=20)
-    transform = NORTH_UP * Affine.scale(WIDTH / 20, HEIGHT / 20)
-    write_masks(tmp_path / "masks", coarse, crs=UTM, transform=transform)
+    write_masks(tmp_path / "masks", CLOUDS[:, ::2, ::2], transform=NORTH_UP * Affine.scale(2))
     with pytest.raises(UserError, match=r"lies on another grid than .* Give --warp"):
         read(scenes, tmp_path / "masks")
     clouds = read(scenes, tmp_path / "masks", warp=True)
-    assert (clouds != cloud_masks()).mean() < 0.03
+    assert (clouds != CLOUDS).mean() < 0.03
