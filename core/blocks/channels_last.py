@@ -1,5 +1,6 @@
 """Convolutional units of channels-last maps, for use beside token mixers. B batch, C channels."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -70,3 +71,21 @@ class LocalPatchInteraction(nn.Module):
         """Return the unit's output; the residual is the caller's."""
         x = F.gelu(self.conv1(x.movedim(-1, 1)))
         return self.conv2(self.norm(x)).movedim(1, -1)
+
+
+def depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve each channel with its own kernel, zeros beyond the border: what `DepthwiseConvolution` does.
+
+    Args:
+        x: (B, *spatial, C).
+        kernels: (C, 1, *sides), odd sides.
+        bias: (C,) or None.
+
+    Returns:
+        (B, *spatial, C).
+    """
+    ones = [1] * (x.dim() - 2)
+    padding = [side // 2 for side in kernels.shape[2:]]
+    none = [0] * len(padding)
+    y = torch.convolution(x.movedim(-1, 1), kernels, bias, ones, padding, ones, False, none, x.shape[-1])
+    return y.movedim(1, -1)

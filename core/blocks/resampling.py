@@ -96,3 +96,28 @@ def cubic_kernel(distance: Tensor) -> Tensor:
     near = 1.5 * t**3 - 2.5 * t**2 + 1
     far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     return torch.where(t <= 1, near, torch.where(t <= 2, far, torch.zeros_like(t)))
+
+
+def linear_resize(x: Tensor, sizes: list[int]) -> Tensor:
+    """Resize linearly along 1, 2 or 3 axes, half-pixel centres, edges repeated, without antialiasing.
+
+    Args:
+        x: (N, C, *spatial).
+        sizes: of the result's spatial axes.
+
+    Returns:
+        (N, C, *sizes); `x` itself where it has these sizes.
+    """
+    if torch.jit.is_scripting():
+        same = _has_sizes(x, sizes)
+    else:
+        # An exported program shall not hold on to the size of its example; what is resized to its own size stays.
+        same = not torch.compiler.is_exporting() and _has_sizes(x, sizes)
+    if same:
+        return x
+    mode = ["linear", "bilinear", "trilinear"][len(sizes) - 1]
+    return F.interpolate(x, size=sizes, mode=mode, align_corners=False)
+
+
+def _has_sizes(x: Tensor, sizes: list[int]) -> bool:
+    return list(x.shape[2:]) == list(sizes)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.core.blocks.resampling import bicubic_resize, cubic_taps
+from foveal.core.blocks.resampling import bicubic_resize, cubic_taps, linear_resize
 
 
 def kernel(t: float) -> float:
@@ -96,3 +96,15 @@ def test_a_scale_that_is_not_positive_is_refused(scale: float) -> None:
 def test_an_image_without_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         bicubic_resize(torch.rand(3, 0, 4), 2)
+
+
+@pytest.mark.parametrize("size", [(5,), (4, 3), (2, 3, 4)])
+def test_linear_resize_keeps_what_has_the_size_and_doubles_by_weights_of_a_quarter(size):
+    x = torch.randn(1, 2, *size, dtype=torch.float64)
+    assert linear_resize(x, list(size)) is x
+    for axis in range(2, x.ndim):
+        sizes = list(size)
+        sizes[axis - 2] *= 2
+        lines, found = x.movedim(axis, 0), linear_resize(x, sizes).movedim(axis, 0)
+        before = torch.cat([lines[:1], lines[:-1]])
+        torch.testing.assert_close(found[::2], 0.75 * lines + 0.25 * before)

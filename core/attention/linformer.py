@@ -1,0 +1,52 @@
+"""Attention to learned mixtures of all keys and values."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# B batch, h heads, N tokens, r mixtures
+
+
+class LinformerAttention(nn.Module):
+    """Linformer (Wang et al. 2020, arXiv 2006.04768, eq. 7): softmax(q (Eᵀ k)ᵀ) (Fᵀ v) with learned E and F, (N, r).
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads; must divide `dim`.
+        length: the largest number of tokens; fewer use the first rows of E and F.
+        rank: mixtures of keys and of values.
+        shared: let values be the keys.
+        one_head: let all heads use the same keys and values, as narrow as one head.
+    Shape: channels-last, (B, *spatial, C) -> (B, *spatial, C), flattened to N tokens in between. Any axes.
+
+    Raises:
+        ValueError: heads that do not divide `dim`; in `forward`, more tokens than `length`.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, length: int, rank: int = 256, shared: bool = False, one_head: bool = False
+    ) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"heads {heads} must divide dim {dim}")
+        self.heads = heads
+        self.length = length
+        self.width = dim // heads
+        self.q = nn.Linear(dim, dim, bias=False)
+        parts, width = 1 if shared else 2, self.width if one_head else dim
+        self.kv = nn.Linear(dim, parts * width, bias=False)
+        self.mixing = nn.Parameter(torch.empty(parts, length, rank).uniform_(-(rank**-0.5), rank**-0.5))
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mixed map."""
+        tokens = x.flatten(1, -2)
+        if tokens.shape[1] > self.length:
+            raise ValueError(f"{tokens.shape[1]} tokens are more than length {self.length}; make it larger")
+        mixing = self.mixing[:, : tokens.shape[1]].transpose(1, 2)
+        kv = self.kv(tokens).unflatten(-1, (mixing.shape[0], -1, self.width)).permute(2, 0, 3, 1, 4)
+        # Of the form (parts, B, heads, r, d), where the heads may be one for all.
+        mixed_kv = torch.matmul(mixing[:, None, None], kv).expand(-1, -1, self.heads, -1, -1)
+        q = self.q(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, mixed_kv[0], mixed_kv[-1])
+        return self.proj(mixed.transpose(1, 2).reshape(x.shape))
