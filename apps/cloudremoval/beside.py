@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from ...data.io.geotiff import GeoTiffSink
 from ...data.io.geotiff.encode import Description
 from .cloudy_series import CloudySeries
 from .program import CONFIDENCE
+from .selection import told
 
 CLOUDS_ABSENT = 255
 
@@ -65,6 +68,12 @@ def open_clouds(
     )
     shape = (len(files), *series.shape[-2:])
     return GeoTiffSink(path, shape, description, series.geometry, series.source, 1, fingerprint, cog)
+
+
+def tell_dates(sink: GeoTiffSink, cover: Sequence[float], dates: Sequence[datetime]) -> None:
+    """Let a file say in its tag CLOUD_FREE_FROM from which dates it was made, and how cloudy each was."""
+    tags = {**sink.description.tags, "CLOUD_FREE_FROM": told(cover, dates)}
+    sink.description = replace(sink.description, tags=tags)
 
 
 def names_of(series: CloudySeries) -> list[str]:

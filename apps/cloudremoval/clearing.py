@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from ...core.errors import UserError
 from ...core.inference.batch import Item
@@ -11,7 +11,7 @@ from ...core.inference.engine import Engine, Progress
 from ...core.inference.fan import Fan, Part
 from ...core.weights.card import Card
 from ...data.io.geotiff import GeoTiffSink
-from .beside import ConfidenceSink, names_of, open_clouds
+from .beside import ConfidenceSink, names_of, open_clouds, tell_dates
 from .cloudy_series import CloudySeries
 from .places import Reading, find_place, open_series
 from .program import CloudFree, Wanted
@@ -77,8 +77,7 @@ class Clearing:
         """Return the outputs, each with its channels of the program."""
         card, beside = self.engine.card, item.beside
         image = stack.enter_context(GeoTiffSink.like(item.output, series.source, card, fingerprint, cog=self.cog))
-        tags = {**image.description.tags, "CLOUD_FREE_FROM": told(cover, series.dates)}
-        image.description = replace(image.description, tags=tags)
+        tell_dates(image, cover, series.dates)
         parts = [Part(image, program.image, "none")]
         if "clouds" in beside:
             clouds = open_clouds(beside["clouds"], series, cover, fingerprint, self.cog)
