@@ -1,5 +1,7 @@
 """GeoTIFF rasters of one or many dates."""
 
-from .files import SUFFIXES, GeoTiffSink, GeoTiffSource
+from .dates import SUFFIXES
+from .files import GeoTiffSource
+from .sink import GeoTiffSink
 
 __all__ = ["SUFFIXES", "GeoTiffSink", "GeoTiffSource"]

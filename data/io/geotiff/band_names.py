@@ -72,6 +72,15 @@ def names_of(file: rasterio.DatasetReader) -> list[str]:
     return [band_name(text) if text else COLOURS.get(colour, "") for text, colour in described]
 
 
+def alpha_band(file: rasterio.DatasetReader) -> int | None:
+    """Return the number of the band that tells what is transparent; one that says what it shows is none.
+
+    Files of red, green, blue and near infrared are often written as if the last one was alpha.
+    """
+    described = zip(file.indexes, file.colorinterp, file.descriptions, strict=True)
+    return next((n for n, colour, text in described if colour == ColorInterp.alpha and not band_name(text or "")), None)
+
+
 def chosen_bands(path: Path, file: rasterio.DatasetReader, bands: Bands | None, alpha: int | None) -> tuple[int, ...]:
     """Return the numbers of the chosen bands; of all but alpha where none are chosen.
 
@@ -146,5 +155,5 @@ def _number(path: Path, file: rasterio.DatasetReader, band: int | str) -> int:
 
 
 def _known(file: rasterio.DatasetReader) -> str:
-    named = enumerate(file.descriptions, start=1)
-    return ", ".join(f"{number} ({name})" if name else str(number) for number, name in named)
+    named = zip(file.indexes, file.descriptions, names_of(file), strict=True)
+    return ", ".join(f"{number} ({text or shown})" if text or shown else str(number) for number, text, shown in named)

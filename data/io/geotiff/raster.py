@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 from ....core.errors import UserError
 from ...geometry import RasterGeometry
 from ..tiff_layout import Layout, read_layout
-from .band_names import Bands, bands_of_channels, chosen_bands
+from .band_names import Bands, alpha_band, bands_of_channels, chosen_bands
 from .store import BlockStore
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class Raster:
         nodata: the value that stands for none; None where there is none, or no sample can have it.
         scales, offsets: physical value = stored sample * scale + offset, for each band.
         has_scales: the file itself says so.
+        convention: the same in words, and what tells it.
         rule: what tells the pixels that count.
         geometry: where the pixels lie.
         tags, acquisition: what the file says of itself, and of when and by what it was taken.
@@ -168,11 +169,11 @@ class Raster:
         }
 
     def read_as(self, scale: float, offset: float) -> None:
-        """Let physical value = stored sample * scale + offset, where the file itself says nothing.
-
-        A pixel of whole numbers whose bands are all zero then counts for nothing, where the file says nothing of that.
-        """
+        """Let physical value = stored sample * scale + offset, where the file itself says nothing."""
         self.scales, self.offsets = (scale,) * len(self.bands), (offset,) * len(self.bands)
+
+    def leave_out_zeros(self) -> None:
+        """Let a pixel of whole numbers whose bands are all zero count for nothing, where the file says nothing."""
         if self.rule == "all" and self.dtype.kind in "ui":
             self.rule = "zero"
 
@@ -192,7 +193,7 @@ class Raster:
 
     def _describe(self, bands: Bands | None, channels: Sequence[str]) -> None:
         file = self.file
-        self.alpha = next((n for n in file.indexes if file.colorinterp[n - 1] == ColorInterp.alpha), None)
+        self.alpha = alpha_band(file)
         if bands is None and channels:
             self.bands = bands_of_channels(self.path, file, channels, self.alpha)
         else:
@@ -201,11 +202,12 @@ class Raster:
         self.names = tuple(file.descriptions[band - 1] or "" for band in self.bands)
         self.scales = tuple(file.scales[band - 1] for band in self.bands)
         self.offsets = tuple(file.offsets[band - 1] for band in self.bands)
+        self.convention = "as the file has them"
         self.has_scales = (set(self.scales), set(self.offsets)) != ({1}, {0})
         if not np.isfinite([*self.scales, *self.offsets]).all() or 0 in self.scales:
             raise UserError(f"{self.path}: has an impossible scale or offset of a band; correct its tags.")
         self.nodata = _possible(file.nodatavals[self.bands[0] - 1], self.dtype)
-        self.rule: Rule = _rule(file.mask_flag_enums[self.bands[0] - 1], self.nodata)
+        self.rule: Rule = _rule(file.mask_flag_enums[self.bands[0] - 1], self.nodata, self.alpha)
         transform = file.transform
         is_possible = np.isfinite(transform).all() and transform.determinant != 0
         self.geometry = RasterGeometry(file.shape, file.crs, transform)
@@ -311,9 +313,9 @@ def _possible(nodata: float | None, dtype: np.dtype) -> float | None:
     return nodata if np.isfinite(nodata) and nodata == int(nodata) and limits.min <= nodata <= limits.max else None
 
 
-def _rule(flags: list[MaskFlags], nodata: float | None) -> Rule:
-    if MaskFlags.alpha in flags:
-        return "alpha"
-    if MaskFlags.per_dataset in flags:
+def _rule(flags: list[MaskFlags], nodata: float | None, alpha: int | None) -> Rule:
+    if MaskFlags.alpha not in flags and MaskFlags.per_dataset in flags:
         return "mask"
+    if MaskFlags.alpha in flags and alpha is not None:
+        return "alpha"
     return "nodata" if nodata is not None else "all"

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from math import isclose
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,14 @@ class Convention(NamedTuple):
     why: str
     is_guessed: bool = False
 
+    @property
+    def formula(self) -> str:
+        """The same in words."""
+        if not self.offset:
+            return "as stored" if self.quantification == 1 else f"stored / {self.quantification:.10g}"
+        sign = "-" if self.offset < 0 else "+"
+        return f"(stored {sign} {abs(self.offset):.10g}) / {self.quantification:.10g}"
+
 
 def read_as_reflectance(
     rasters: Sequence[Raster], dates: Sequence[datetime], quantification: float | None, offset: float | None
@@ -71,21 +80,57 @@ def read_as_reflectance(
     """
     if quantification is not None and not quantification > 0:
         raise UserError(f"--quantification {quantification:g}: give a number above 0, such as 10000.")
-    told: Counter[str] = Counter()
-    for raster, date in zip(rasters, dates or [None] * len(rasters), strict=True):
-        if raster.has_scales:
-            told["the file's own scale and offset"] += 1
-        else:
-            found = _convention(raster, date, quantification, offset)
-            raster.read_as(1 / found.quantification, found.offset / found.quantification)
-            told[_formula(found)] += 1
-            if found.is_guessed:
-                logger.warning("%s: %s; taken as %s.", raster.path, found.why, _formula(found))
+    each_date = dates or [None] * len(rasters)
+    found = [_convention(raster, date, quantification, offset) for raster, date in zip(rasters, each_date, strict=True)]
+    for raster, convention in zip(rasters, found, strict=True):
+        raster.convention = f"{convention.formula}, by {convention.why}"
+        if not raster.has_scales:
+            raster.read_as(1 / convention.quantification, convention.offset / convention.quantification)
+        raster.leave_out_zeros()
         _refuse_other_values(raster)
-    for formula, count in told.items():
-        logger.info("reflectance of %d of %d files: %s", count, len(rasters), formula)
-    if len(told) > 1:
-        logger.info("what is made of them is written in the numbers of the first date, %s", rasters[0].path.name)
+    _warn(rasters, each_date, found, quantification, offset)
+
+
+def _warn(
+    rasters: Sequence[Raster],
+    dates: Sequence[datetime | None],
+    found: Sequence[Convention],
+    quantification: float | None,
+    offset: float | None,
+) -> None:
+    """Tell what a person may not expect, once for all files of which it holds."""
+    asked = {"--quantification": (quantification, "quantification"), "--offset": (offset, "offset")}
+    for option, (value, name) in asked.items():
+        other = [n for n, each in enumerate(found) if value is not None and not isclose(getattr(each, name), value)]
+        _say(rasters, other, lambda n, option=option: f"{option} has no effect, as {found[n].why} says otherwise")
+    guessed = [n for n, each in enumerate(found) if each.is_guessed]
+    _say(
+        rasters,
+        guessed,
+        lambda n: f"neither a date nor a tag tells the offset of its numbers; taken as {found[n].formula}",
+    )
+    old = [
+        n
+        for n, date in enumerate(dates)
+        if date and date < OFFSET_SINCE and (found[n].why, found[n].offset) == ("--offset", OFFSET)
+    ]
+    _say(
+        rasters,
+        old,
+        lambda n: f"--offset {offset:g} fits products of {dates[n]:%Y-%m-%d} only if they were reprocessed",
+    )
+    if len({each.formula for each in found}) > 1:
+        told = "; ".join(f"{count} are {formula}" for formula, count in Counter(e.formula for e in found).items())
+        logger.warning(
+            "reflectance differs in how it is stored: %s. What is made of them is written as the first date is.", told
+        )
+
+
+def _say(rasters: Sequence[Raster], numbers: Sequence[int], text: Callable[[int], str]) -> None:
+    """Log a warning about some files, naming the first."""
+    if numbers:
+        more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+        logger.warning("%s%s: %s.", rasters[numbers[0]].path, more, text(numbers[0]))
 
 
 def unit_tags(raster: Raster) -> dict[str, str]:
@@ -101,18 +146,16 @@ def unit_tags(raster: Raster) -> dict[str, str]:
     return tags
 
 
-def _formula(convention: Convention) -> str:
-    sign = "-" if convention.offset < 0 else "+"
-    return f"(stored {sign} {abs(convention.offset):g}) / {convention.quantification:g}"
-
-
 def _convention(
     raster: Raster, date: datetime | None, quantification: float | None, offset: float | None
 ) -> Convention:
-    """Return how a file's numbers become reflectance, which has no scale of its own."""
+    """Return how a file's numbers become reflectance."""
+    if raster.has_scales:
+        scale, shift = raster.scales[0], raster.offsets[0]
+        return Convention(1 / scale, shift / scale, "its own scale")
     tags = {**raster.file.tags(raster.bands[0]), **raster.tags}
     if raster.dtype.kind == "f":
-        why = "numbers with a fraction are reflectance as they are"
+        why = "its type, as numbers with a fraction are reflectance" if quantification is None else "--quantification"
         return Convention(quantification or 1.0, offset or 0.0, why)
     if raster.dtype.itemsize == 1 and quantification is None:
         raise UserError(
@@ -134,7 +177,7 @@ def _offset(
     """Return the offset, what tells it, and whether it is a guess."""
     own = _number(raster.path, tags, OFFSET_TAGS)
     if own is not None:
-        return own, "its tags", False
+        return own, "its tag", False
     baseline = _baseline(raster.path, tags)
     if baseline is not None:
         return (OFFSET if baseline >= WITH_OFFSET else 0.0), f"processing baseline {baseline / 100:05.2f}", False
@@ -143,9 +186,9 @@ def _offset(
     if quantification not in (None, QUANTIFICATION):
         return 0.0, "--quantification", False
     if date is None:
-        return 0.0, "neither a date nor a tag tells the offset of its numbers", True
+        return 0.0, "the usual numbers of Sentinel-2", True
     if date < OFFSET_SINCE:
-        return 0.0, f"taken before {OFFSET_SINCE:%Y-%m-%d}", False
+        return 0.0, f"its date, before {OFFSET_SINCE:%Y-%m-%d}", False
     raise UserError(
         f"{raster.path}: is of {date:%Y-%m-%d}, and nothing tells whether its numbers have the offset that Sentinel-2 "
         f"has since {OFFSET_SINCE:%Y-%m-%d}. Give --offset -1000 for products as ESA distributes them, or --offset 0 "
@@ -183,6 +226,9 @@ def _refuse_other_values(raster: Raster) -> None:
         return
     median = float(np.median(samples))
     if LOWEST <= median <= HIGHEST:
+        highest = float((samples.max() - raster.offsets[0]) / raster.scales[0])
+        if raster.dtype.kind in "ui" and raster.dtype.itemsize > 1 and highest <= np.iinfo(np.uint8).max:
+            logger.warning("%s: its numbers go to %.0f only, as those of a picture of 8 bits do.", raster.path, highest)
         return
     cure = "correct its scale and offset, for instance with gdal_edit.py"
     if not raster.has_scales:
