@@ -13,19 +13,20 @@ class ArraySource:
     """An array in memory as a source.
 
     Args:
-        array: float32 (C, *spatial).
+        array: float32 (C, *spatial), or (dates, C, H, W).
+        spatial: how many of its axes are spatial; None for all but the first.
     """
 
     geometry = None
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: np.ndarray, spatial: int | None = None) -> None:
         self.array = array
         self.shape = array.shape
-        self.spatial = array.ndim - 1
+        self.spatial = array.ndim - 1 if spatial is None else spatial
 
     def read(self, window: Window) -> np.ndarray:
         """Return a window of the array."""
-        return self.array[:, *window]
+        return self.array[..., *window]
 
     def is_empty(self, window: Window) -> bool:
         """Return False: an array marks nothing as absent."""
