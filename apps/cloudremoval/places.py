@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ...core.inference.batch import Item, pair_paths
-from ...core.weights.card import Card
+from ...core.weights.card import Card, Unit
 from ...data.datasets.dated_places import IMAGES, MASKS
 from ...data.io.geotiff import SUFFIXES, GeoTiffSource
 from .cloudy_series import CloudySeries
@@ -27,6 +27,11 @@ class Place:
     folder: Path
     images: Path
     masks: Path | None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.folder.resolve().name
 
 
 @dataclass(frozen=True)
@@ -49,21 +54,22 @@ class Reading:
     warp: bool = False
 
 
+def open_source(paths: Path | Sequence[Path], unit: Unit, channels: Sequence[str], reading: Reading) -> GeoTiffSource:
+    """Return the dates in a folder, or some files, in a unit and with bands that show the channels.
+
+    Raises:
+        UserError: a file cannot be used.
+    """
+    return GeoTiffSource(paths, reading.bands, reading.warp, reading.quantification, reading.offset, unit, channels)
+
+
 def open_series(place: Place, card: Card, reading: Reading) -> CloudySeries:
     """Return the dates of a place with their clouds, in the unit and the channels of a card.
 
     Raises:
         UserError: a file cannot be used.
     """
-    source = GeoTiffSource(
-        place.images,
-        reading.bands,
-        reading.warp,
-        reading.quantification,
-        reading.offset,
-        card.unit,
-        card.channels,
-    )
+    source = open_source(place.images, card.unit, card.channels, reading)
     try:
         return CloudySeries(source, place.masks, reading.warp)
     except BaseException:
@@ -88,6 +94,24 @@ def find_place(folder: Path, masks: Path | None = None) -> Place | None:
     return Place(folder, images, own)
 
 
+def find_places(folder: Path, masks: Path | None = None) -> list[Place]:
+    """Return the place that a folder is, or the places in it.
+
+    Args:
+        folder: to be searched.
+        masks: as for `find_place`.
+
+    Raises:
+        UserError: there is none, or no folder of masks.
+    """
+    _check_masks(masks)
+    folders = [folder, *sorted(each for each in folder.iterdir() if each.is_dir())] if folder.is_dir() else []
+    places = [place for each in folders if (place := find_place(each, masks))]
+    if not places:
+        raise UserError(f"--input {folder}: is no folder of dated GeoTIFFs, and holds none; give one for each place.")
+    return places[:1] if places[0].folder == folder else places
+
+
 def pair_places(
     inputs: Sequence[Path], output: Path, masks: Path | None = None, beside: Sequence[tuple[str, str]] = ()
 ) -> list[Item]:
@@ -102,8 +126,7 @@ def pair_places(
     Raises:
         UserError: an input is no place and holds none, or an output would stand among the dates of its place.
     """
-    if masks is not None and not masks.is_dir():
-        raise UserError(f"--masks {masks}: there is no such folder.")
+    _check_masks(masks)
     for path in inputs:
         if path.is_file():
             raise UserError(f"--input {path}: is a single file; give a folder with one file for each date.")
@@ -127,6 +150,11 @@ def holds_rasters(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     return any(each.suffix.lower() in SUFFIXES and not each.name.startswith(".") for each in folder.iterdir())
+
+
+def _check_masks(masks: Path | None) -> None:
+    if masks is not None and not masks.is_dir():
+        raise UserError(f"--masks {masks}: there is no such folder.")
 
 
 def _with_masks(item: Item, masks: Path | None) -> Item:
