@@ -8,7 +8,7 @@ class TopKSoftmax(nn.Module):
     """A weighted sum of softmaxes, each over the largest so many scores of a row (Chen et al. 2023, DRSformer).
 
     As the weighting of `channel.ChannelAttention` it makes its top-k sparse attention, arXiv 2303.11950. All softmaxes
-    come from one sorting; of equal scores the first counts as larger.
+    come from one sorting; which of equal scores are kept is open.
 
     Args:
         shares: for each softmax the share of a row's scores that it keeps, as numerator and denominator; rounded down,
@@ -28,7 +28,7 @@ class TopKSoftmax(nn.Module):
         for numerator, denominator in self.shares:
             counts.append(max(1, length * numerator // denominator))
         kept = torch.tensor(counts, device=scores.device)
-        ordered, places = scores.sort(dim=-1, descending=True, stable=True)
+        ordered, places = scores.sort(dim=-1, descending=True)
         exponentials = (ordered - ordered[..., :1].detach()).exp()
         factors = self.weights / exponentials.cumsum(-1).index_select(-1, kept - 1)  # of each softmax
         counting = torch.arange(length, device=scores.device) < kept[:, None]
