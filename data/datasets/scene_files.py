@@ -5,6 +5,7 @@ Arrays are (B, H, W), bands first; clouds (1, H, W).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
@@ -39,6 +40,7 @@ class SceneFiles:
     def __init__(self, cache: PixelCache, find_clouds: FindClouds | None = None) -> None:
         self.cache = cache
         self.find_clouds = find_clouds
+        self.rule = inspect.getsource(inspect.getmodule(find_clouds)) if find_clouds else ""  # which may change
 
     def values(self, image: SceneImage) -> np.ndarray:
         """Return the values of an image, float32 (B, H, W); NaN in all where any band does not count.
@@ -60,14 +62,20 @@ class SceneFiles:
         if image.mask is not None:
             recipe = f"clouds-{_digest(image.reading, identity(image.mask))}"
             return self.cache.get(image.files[0], recipe, lambda: self._masked(image))
-        if self.find_clouds is None or not _is_raster(image) or len(self.values(image)) != len(CHANNELS):
+        if not self._looks_at(image):
             return self._without_gaps(image, np.nan)
-        return self.cache.get(image.files[0], f"found-{_digest(image.reading)}", lambda: self._found(image))
+        recipe = f"found-{_digest(image.reading, self.rule)}"
+        return self.cache.get(image.files[0], recipe, lambda: self._found(image))
 
     def cover(self, image: SceneImage) -> float:
         """Return the share of an image's counting pixels that is cloud, 0..1; NaN where clouds are not known."""
-        recipe = f"cover-{_digest(image.reading, image.is_clear, image.mask and identity(image.mask))}"
+        told_by = image.is_clear or (identity(image.mask) if image.mask else self.rule)
+        recipe = f"cover-{_digest(image.reading, told_by)}"
         return float(self.cache.get(image.files[0], recipe, lambda: self._cover(image)))
+
+    def _looks_at(self, image: SceneImage) -> bool:
+        """Tell whether clouds are told by the values: those of rasters with all four bands."""
+        return self.find_clouds is not None and _is_raster(image) and len(self.values(image)) == len(CHANNELS)
 
     def _cover(self, image: SceneImage) -> np.ndarray:
         counts = ~np.isnan(self.values(image)[0])
