@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .offsets import offset_index
+
 # B batch, N tokens, C channels, h heads, d channels of a head
 
 
@@ -107,13 +109,3 @@ class MixtureOfHeadsAttention(nn.Module):
     def _selected(self, routed: Tensor) -> Tensor:
         """Return 1 for the heads that count, 0 for the others."""
         return torch.zeros_like(routed).scatter(-1, routed.topk(self.active, -1).indices, 1.0)
-
-
-def offset_index(sizes: list[int], device: torch.device) -> Tensor:
-    """Return the place of each pair's offset, query minus key, among all offsets in order: (N, N)."""
-    index = torch.zeros(1, 1, dtype=torch.int64, device=device)
-    for size in sizes:
-        place = torch.arange(size, device=device)
-        offset = place[:, None] - place + (size - 1)
-        index = (index[:, None, :, None] * (2 * size - 1) + offset[:, None]).flatten(2).flatten(0, 1)
-    return index
