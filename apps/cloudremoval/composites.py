@@ -59,8 +59,9 @@ def _is_missing(x: Tensor) -> Tensor:
 
 def _median(values: Tensor, counts: Tensor) -> Tensor:
     """Return the median over the dates that count; 0 where none does. (N, T, bands, h, w) -> (N, bands, h, w)."""
-    number = counts.sum(dim=1, keepdim=True).expand(-1, -1, values.shape[2], -1, -1)
+    number = counts.sum(dim=1, keepdim=True)
     ordered = values.masked_fill(~counts, torch.inf).sort(dim=1).values
-    low = ordered.gather(1, ((number - 1) // 2).clamp(min=0))
-    high = ordered.gather(1, (number // 2).clamp(max=values.shape[1] - 1))
+    middle = ((number - 1) // 2).clamp(min=0), (number // 2).clamp(max=values.shape[1] - 1)
+    shape = -1, -1, values.shape[2], -1, -1
+    low, high = (ordered.gather(1, each.expand(shape)) for each in middle)
     return torch.where(number > 0, (low + high) / 2, 0).squeeze(1)
