@@ -4,14 +4,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backend import HAS_TRITON, runs_on_triton
 from . import reference
+
+if HAS_TRITON:
+    from . import triton
 
 
 def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return softmax(q k^T) v without ever holding the map of all pairs; exact.
 
-    On a CPU some queries follow others, which costs what the narrow queries and keys cost. Elsewhere it is PyTorch's
-    fused attention, which wants equal widths: what is narrower gets zeros, which leave every product as it was.
+    On a GPU it is a Triton kernel. On a CPU some queries follow others, which costs what the narrow queries and keys
+    cost. Where neither runs it is PyTorch's fused attention, which wants equal widths: what is narrower gets zeros,
+    which leave every product as it was.
 
     Args:
         q: (B, N, K). Half precision is computed in float32 on a CPU.
@@ -26,6 +31,8 @@ def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if v.device.type == "cpu":
             return reference.position_attention(q.to(wide), k.to(wide), v.to(wide)).to(v.dtype)
         return _fused(q, k, v)
+    if HAS_TRITON and runs_on_triton("position_attention", v, triton.obstacle(q, v)):
+        return triton.position_attention(q.to(v.dtype), k.to(v.dtype), v)[0]
     if v.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return _fused(q, k, v)
     return reference.PositionAttention.apply(q.to(wide), k.to(wide), v.to(wide)).to(v.dtype)
