@@ -1,0 +1,88 @@
+"""Self-attention of each token of a map to those around it.
+
+Hassani et al. 2023: "Neighborhood Attention Transformer", arXiv 2204.07143; dilation: Hassani and Shi 2022, arXiv
+2209.15001; stride and causal axes: Hassani et al. 2025, arXiv 2504.16922.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.neighborhood_attention import neighborhood_attention
+
+
+class NeighborhoodAttention(nn.Module):
+    """Self-attention over the neighbourhoods of a channels-last map with one to three axes (Hassani et al., sec. 3.1).
+
+    Any size is taken as it is: a window longer than an axis becomes the axis. It is traced and exported for one size of
+    maps, and does not script.
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads; must divide `dim`.
+        kernel: keys of a token along each axis; their number is the number of the map's axes.
+        dilation: distance between these, in tokens; one for all axes or one for each.
+        stride: tokens that share their keys, at most `kernel`.
+        causal: whether a token sees none after itself.
+        position_bias: add a learned bias for each offset of a key; for odd kernels.
+        qkv_bias: let queries, keys and values have biases.
+        pad_short: pad a short axis with zeros to kernel * dilation, of which then nothing is hidden, as the published
+            networks do.
+        drop: dropout of the output, in training.
+    Shape: (B, *spatial, C) -> (B, *spatial, C).
+
+    Raises:
+        ValueError: heads that do not divide `dim`; a stride greater than the kernel; a bias for an even kernel.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        kernel: Sequence[int] = (7, 7),
+        dilation: int | Sequence[int] = 1,
+        stride: int | Sequence[int] = 1,
+        causal: bool | Sequence[bool] = False,
+        position_bias: bool = False,
+        qkv_bias: bool = True,
+        pad_short: bool = False,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.kernel = list(kernel)
+        self.dilation, self.stride, self.causal = (
+            [each] * len(self.kernel) if isinstance(each, int) else list(each) for each in (dilation, stride, causal)
+        )
+        if dim % heads:
+            raise ValueError(f"heads {heads} must divide dim {dim}")
+        if not all(1 <= s <= k for s, k in zip(self.stride, self.kernel, strict=True)):
+            raise ValueError(f"stride {self.stride} must be at least 1 and at most the kernel {self.kernel}")
+        if position_bias and any(k % 2 == 0 for k in self.kernel):
+            raise ValueError(f"a position bias wants odd kernels, not {self.kernel}")
+        self.heads = heads
+        self.pad_short = pad_short
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.bias = nn.Parameter(torch.empty(heads, *(2 * k - 1 for k in self.kernel))) if position_bias else None
+        if self.bias is not None:
+            nn.init.trunc_normal_(self.bias, std=0.02)
+        self.proj = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map with what the tokens of each neighbourhood have told one another."""
+        sizes = x.shape[1:-1]
+        if self.pad_short:
+            x = self.padded(x)
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        mixed = neighborhood_attention(qkv, self.kernel, self.dilation, self.stride, self.causal, self.bias).flatten(-2)
+        for axis, size in enumerate(sizes):
+            mixed = mixed.narrow(axis + 1, 0, size)
+        return self.drop(self.proj(mixed))
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Return the map with zeros at the end of the axes that are shorter than their windows."""
+        missing = [0, 0]
+        for axis in reversed(range(len(self.kernel))):
+            missing += [0, max(0, self.kernel[axis] * self.dilation[axis] - x.shape[axis + 1])]
+        return nn.functional.pad(x, missing) if any(missing) else x

@@ -1,0 +1,142 @@
+"""Self-attention inside windows with a learned bias for each relative position.
+
+Liu et al. 2021: "Swin Transformer", arXiv 2103.14030, sec. 3.2. Windows that are spread over the map: Tu et al. 2022,
+"MaxViT", arXiv 2204.01697, sec. 3.2.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels.window_attention import projected_window_attention
+from ...kernels.window_attention.layout import WindowLayout
+
+
+class RelativePositionBias(nn.Module):
+    """A learned number for each head and each offset of a query from a key inside a window.
+
+    Args:
+        heads: attention heads.
+        window: tokens along each axis.
+
+    Attributes:
+        table: (offsets, heads); an offset's row is that of (query - key + window - 1), the last axis fastest.
+    """
+
+    index: Tensor
+
+    def __init__(self, heads: int, window: Sequence[int]) -> None:
+        super().__init__()
+        self.window = list(window)
+        places = torch.stack(torch.meshgrid([torch.arange(side) for side in window], indexing="ij"), -1)
+        places = places.flatten(0, -2)
+        rows = torch.zeros(len(places), len(places), dtype=torch.long)
+        offsets = 1
+        for axis, side in enumerate(window):
+            rows = rows * (2 * side - 1) + places[:, None, axis] - places[None, :, axis] + side - 1
+            offsets *= 2 * side - 1
+        self.table = nn.Parameter(torch.empty(offsets, heads))
+        nn.init.trunc_normal_(self.table, std=0.02)
+        self.register_buffer("index", rows, persistent=False)
+
+    def forward(self, window: list[int], by_number: bool = False) -> Tensor:
+        """Return (heads, N, N) for the N tokens of a window.
+
+        Args:
+            window: tokens along each axis, at most those of the table.
+            by_number: take a smaller window's tokens for the first of a full one, as MONAI does, not for its corner.
+        """
+        index = self.index
+        if window != self.window:
+            tokens = torch.arange(index.shape[0], device=index.device).view(self.window)
+            for axis, side in enumerate(window):
+                tokens = tokens.narrow(axis, 0, side)
+            chosen = tokens.flatten()
+            if by_number:
+                chosen = torch.arange(chosen.shape[0], device=index.device)
+            index = index[chosen][:, chosen]
+        bias = self.table.index_select(0, index.flatten())
+        return bias.t().reshape(-1, index.shape[0], index.shape[1])
+
+
+class WindowAttention(nn.Module):
+    """Self-attention inside the windows of a channels-last map (Liu et al. 2021, sec. 3.2).
+
+    The map is padded at the end of each axis to whole windows with zeros before the projection.
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads; must divide `dim`.
+        window: tokens along each axis; their number is the number of the map's axes.
+        shift: by how many tokens the map is rolled along each axis before it is cut: half a window in every second
+            block of a network, one for all axes or one for each.
+        dilated: let a window's tokens lie as far apart as the map allows (MaxViT's grid).
+        position_bias: add a learned bias for each relative position.
+        qkv_bias: let queries, keys and values have biases.
+        mask_padding: let padding be no key. Published networks attend to it, but for MaxViT's, which take no such size.
+        roll_first: roll before padding (timm), not after it (the authors, torchvision, MONAI).
+        short_axis: what to do with an axis that is not longer than its window: "shrink" the window to it without a
+            shift; "number" for that with MONAI's biases, by the number of a token; "pad" it (torchvision).
+        drop: dropout of the output, in training.
+        attention_drop: dropout of the attention weights, in training.
+    Shape: (B, *spatial, C) -> (B, *spatial, C).
+
+    Raises:
+        ValueError: heads that do not divide `dim`; a shift not within the window; an unknown `short_axis`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        window: Sequence[int] = (7, 7),
+        shift: int | Sequence[int] = 0,
+        dilated: bool = False,
+        position_bias: bool = True,
+        qkv_bias: bool = True,
+        mask_padding: bool = False,
+        roll_first: bool = False,
+        short_axis: str = "shrink",
+        drop: float = 0.0,
+        attention_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        shifts = [shift] * len(window) if isinstance(shift, int) else list(shift)
+        if dim % heads:
+            raise ValueError(f"heads {heads} must divide dim {dim}")
+        if len(shifts) != len(window) or not all(0 <= s < w for s, w in zip(shifts, window, strict=True)):
+            raise ValueError(f"shift {shifts} must be at least 0 and below the window {list(window)} along each axis")
+        if short_axis not in ("shrink", "number", "pad"):
+            raise ValueError(f"short_axis must be shrink, number or pad, not {short_axis}")
+        self.heads = heads
+        self.window, self.shift = list(window), shifts
+        self.dilated, self.roll_first, self.mask_padding = dilated, roll_first, mask_padding
+        self.short_axis = short_axis
+        self.attention_drop = attention_drop
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.position = RelativePositionBias(heads, window) if position_bias else None
+        self.proj = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map with what the tokens of each window have told one another."""
+        layout = self.fitted(x.shape[1:-1])
+        bias: Tensor | None = None
+        if self.position is not None:
+            bias = self.position(layout.window, self.short_axis == "number")
+        drop = self.attention_drop if self.training else 0.0
+        qkv, proj = self.qkv, self.proj
+        return self.drop(
+            projected_window_attention(x, qkv.weight, qkv.bias, proj.weight, proj.bias, self.heads, bias, layout, drop)
+        )
+
+    def fitted(self, sizes: list[int]) -> WindowLayout:
+        """Return the layout for a map's sizes."""
+        window: list[int] = []
+        shift: list[int] = []
+        for axis, size in enumerate(sizes):
+            short = size <= self.window[axis]
+            window.append(size if short and self.short_axis != "pad" else self.window[axis])
+            shift.append(0 if short else self.shift[axis])
+        return WindowLayout(window, shift, self.dilated, self.roll_first, self.mask_padding)

@@ -1,0 +1,85 @@
+"""Softmax attention inside windows of a map of any number of axes, shifted or spread over the map, padding included."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..group_attention import group_attention
+from . import reference
+from .groups import window_groups
+from .layout import WindowLayout
+from .projected import projected_groups
+
+
+def window_attention(
+    qkv: Tensor, bias: Tensor | None, layout: WindowLayout, fill: Tensor | None = None, drop: float = 0.0
+) -> Tensor:
+    """Return softmax(q k^T / sqrt(d) + bias + mask) v inside each window of the map.
+
+    On a CPU some windows follow others, the backward pass too, so that scores and cut maps are never held as a whole.
+
+    Args:
+        qkv: (B, *spatial, 3, heads, d): queries, keys and values.
+        bias: (heads, N, N), added to the scores of the N tokens of a window; None for none.
+        layout: the windows.
+        fill: (3, heads, d), what padding has for queries, keys and values; None for zeros.
+        drop: rate of dropout of the attention weights.
+
+    Returns:
+        (B, *spatial, heads, d) in the dtype of `qkv`.
+    """
+    if torch.jit.is_scripting():
+        return reference.window_attention(qkv, bias, layout, fill, drop)
+    if not _on_cpu(qkv) or drop > 0:
+        return reference.window_attention(qkv, bias, layout, fill, drop)
+    sizes = qkv.shape[1:-3]
+    table = None if bias is None else bias.flatten(1)
+    return group_attention(qkv.flatten(1, -4), window_groups(sizes, layout), table, fill).unflatten(1, sizes)
+
+
+def projected_window_attention(
+    x: Tensor,
+    qkv_weight: Tensor,
+    qkv_bias: Tensor | None,
+    proj_weight: Tensor,
+    proj_bias: Tensor | None,
+    heads: int,
+    bias: Tensor | None,
+    layout: WindowLayout,
+    drop: float = 0.0,
+) -> Tensor:
+    """Return proj(window_attention(qkv(x))), where padding is zeros before the projection.
+
+    Args:
+        x: (B, *spatial, C).
+        qkv_weight: (3 * heads * d, C), all queries first, then all keys; the channels of a head side by side.
+        qkv_bias: (3 * heads * d), or None.
+        proj_weight: (C', heads * d).
+        proj_bias: (C'), or None.
+        heads: of the attention.
+        bias: (heads, N, N), see `window_attention`.
+        layout: the windows.
+        drop: rate of dropout of the attention weights.
+
+    Returns:
+        (B, *spatial, C').
+    """
+    if torch.jit.is_scripting():
+        mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
+        return F.linear(mixed, proj_weight, proj_bias)
+    if not _on_cpu(x) or drop > 0:
+        mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
+        return F.linear(mixed, proj_weight, proj_bias)
+    if not torch.is_grad_enabled():
+        table = None if bias is None else bias.flatten(1)
+        groups = window_groups(x.shape[1:-1], layout)
+        return projected_groups(x, (qkv_weight, qkv_bias), (proj_weight, proj_bias), heads, table, groups)
+    shape = [3, heads, qkv_weight.shape[0] // 3 // heads]
+    fill = None if qkv_bias is None else qkv_bias.view(shape)
+    mixed = window_attention(F.linear(x, qkv_weight, qkv_bias).unflatten(-1, shape), bias, layout, fill)
+    return F.linear(mixed.flatten(-2), proj_weight, proj_bias)
+
+
+def _on_cpu(x: Tensor) -> bool:
+    """Tell whether windows may follow one another: on a CPU, in a program that is run and not recorded."""
+    return x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
