@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ from .cache import user_cache
 from .dated_places import DatedPlaces
 from .group_split import Part, Shares
 from .scene_series import SceneImage
+
+logger = logging.getLogger(__name__)
 
 BANDS = ("B4 red", "B3 green", "B2 blue", "B8 nir")
 QUANTIFICATION = 10000
@@ -91,6 +94,7 @@ class MadePlaces(DatedPlaces):
             part.rename(self.folder)
         except OSError:  # another process was faster
             shutil.rmtree(part)
+        logger.info("made %d places in %s", self.making["count"], self.folder)
 
 
 def _make_place(folder: Path, number: int, making: dict[str, int]) -> None:

@@ -57,47 +57,37 @@ class SceneFiles:
         Raises:
             UserError: a file cannot be read, or the mask has another size.
         """
-        if image.is_clear:
-            return self._without_gaps(image, 0.0)
-        if image.mask is not None:
-            recipe = f"clouds-{_digest(image.reading, identity(image.mask))}"
-            return self.cache.get(image.files[0], recipe, lambda: self._masked(image))
-        if not self._looks_at(image):
-            return self._without_gaps(image, np.nan)
-        recipe = f"found-{_digest(image.reading, self.rule)}"
-        return self.cache.get(image.files[0], recipe, lambda: self._found(image))
+        return self.cache.get(image.files[0], f"clouds-{self._told_by(image)}", lambda: self._clouds(image))
 
     def cover(self, image: SceneImage) -> float:
-        """Return the share of an image's counting pixels that is cloud, 0..1; NaN where clouds are not known."""
-        told_by = image.is_clear or (identity(image.mask) if image.mask else self.rule)
-        recipe = f"cover-{_digest(image.reading, told_by)}"
-        return float(self.cache.get(image.files[0], recipe, lambda: self._cover(image)))
+        """Return the share of an image's counting pixels that is cloud, 0..1; NaN where clouds are not known.
 
-    def _looks_at(self, image: SceneImage) -> bool:
-        """Tell whether clouds are told by the values: those of rasters with all four bands."""
-        return self.find_clouds is not None and _is_raster(image) and len(self.values(image)) == len(CHANNELS)
+        Raises:
+            UserError: as `clouds`.
+        """
+        return float(self.cache.get(image.files[0], f"cover-{self._told_by(image)}", lambda: self._cover(image)))
+
+    def _told_by(self, image: SceneImage) -> str:
+        """Return what another mask, or another rule, does not have."""
+        return _digest(image.reading, image.is_clear or (identity(image.mask) if image.mask else self.rule))
+
+    def _clouds(self, image: SceneImage) -> np.ndarray:
+        values = self.values(image)
+        return np.where(np.isnan(values[:1]), 1, self._seen(image, values)).astype(np.float32)
+
+    def _seen(self, image: SceneImage, values: np.ndarray) -> np.ndarray | float:
+        """Return where there is cloud, as far as that is known."""
+        if image.is_clear:
+            return 0.0
+        if image.mask is not None:
+            return _mask(image.mask, image.files[0], values.shape[1:])
+        if self.find_clouds is None or not _is_raster(image) or len(values) != len(CHANNELS):
+            return np.nan
+        return self.find_clouds(torch.from_numpy(np.nan_to_num(values))).numpy()
 
     def _cover(self, image: SceneImage) -> np.ndarray:
         counts = ~np.isnan(self.values(image)[0])
         return np.array(self.clouds(image)[0][counts].mean() if counts.any() else 1.0)
-
-    def _without_gaps(self, image: SceneImage, value: float) -> np.ndarray:
-        return np.where(np.isnan(self.values(image)[:1]), 1.0, value).astype(np.float32)
-
-    def _masked(self, image: SceneImage) -> np.ndarray:
-        values, mask = self.values(image), _mask(image.mask)
-        if mask.shape[1:] != values.shape[1:]:
-            raise UserError(
-                f"{image.mask}: is {mask.shape[2]}x{mask.shape[1]}, its image {image.files[0].name} is "
-                f"{values.shape[2]}x{values.shape[1]}; a mask has the size of its image."
-            )
-        return np.maximum(mask, np.isnan(values[:1])).astype(np.float32)
-
-    def _found(self, image: SceneImage) -> np.ndarray:
-        values = self.values(image)
-        gaps = np.isnan(values)
-        found = self.find_clouds(torch.from_numpy(np.where(gaps, 0, values))).numpy()
-        return np.maximum(found, gaps[:1]).astype(np.float32)
 
 
 def _values(image: SceneImage) -> np.ndarray:
@@ -122,9 +112,15 @@ def _reflectance(image: SceneImage) -> np.ndarray:
     return values if valid is None else np.where(valid.all(axis=0), values, np.float32(np.nan))
 
 
-def _mask(path: Path) -> np.ndarray:
-    """Return where a mask has cloud, or does not tell, bool (1, H, W)."""
+def _mask(path: Path, of: Path, size: tuple[int, ...]) -> np.ndarray:
+    """Return where the mask of an image has cloud, or does not tell, bool (1, H, W)."""
     with closing(Raster(path, [1])) as raster:
+        if raster.geometry.shape != size:
+            height, width = raster.geometry.shape
+            raise UserError(
+                f"{path}: is {width}x{height}, its image {of.name} is {size[1]}x{size[0]}; a mask has the size of its "
+                "image."
+            )
         values, valid = raster.values(_whole(raster))
         return values > 0 if valid is None or raster.nodata == 0 else (values > 0) | ~valid
 

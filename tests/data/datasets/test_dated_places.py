@@ -57,7 +57,7 @@ def test_places_are_chosen_by_name_or_dealt_to_parts(tmp_path):
 
 def test_cover_is_told_where_no_date_will_do(tmp_path):
     place(tmp_path / "north", {"2018-01-01": 0.5, "2018-02-01": 0.2})
-    with pytest.raises(UserError, match="north has 2018-01-01 50%, 2018-02-01 20%. Raise most_cloud"):
+    with pytest.raises(UserError, match=r"north has 2018-01-01 50%, 2018-02-01 20%\. Raise most_cloud"):
         DatedPlaces(str(tmp_path)).series(opened(tmp_path).cover)
 
 
