@@ -28,22 +28,23 @@ def results_table(cases: Sequence[Case], by: str | None = None) -> str:
     lines = [["set", "cases", "metric", "ours", *methods]]
     for group in dict.fromkeys(case.get("set", "") for case in cases):
         members = [case for case in cases if case.get("set", "") == group]
+        intervals = dict(zip(names, _intervals(members, names, by), strict=True))
         for name in names:
             if name not in baselines:
                 rivals = [f"{method}_{name}" for method in methods]
-                shown = [_interval(members, each, by) if each in names else "" for each in (name, *rivals)]
+                shown = [intervals.get(each, "") for each in (name, *rivals)]
                 lines.append([group, str(len(members)), name, *shown])
     return _aligned(lines)
 
 
-def _interval(cases: Sequence[Case], name: str, by: str | None) -> str:
-    values = [case[name] for case in cases]
+def _intervals(cases: Sequence[Case], names: Sequence[str], by: str | None) -> list[str]:
+    """Return the mean of each metric over the cases, with its interval, as text."""
     if by is None:
-        found = bootstrap_mean(values)
+        found = [bootstrap_mean([case[name] for case in cases]) for name in names]
     else:
-        tensor = torch.tensor(values, dtype=torch.float64)
-        found = bootstrap(lambda drawn: tensor[drawn].nanmean()[None], len(cases), [case[by] for case in cases])[0]
-    return f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
+        values = torch.tensor([[case[name] for name in names] for case in cases], dtype=torch.float64)
+        found = bootstrap(lambda drawn: values[drawn].nanmean(dim=0), len(cases), [case[by] for case in cases])
+    return [f"{each.mean:.4g} [{each.low:.4g}, {each.high:.4g}]" for each in found]
 
 
 def _aligned(lines: list[list[str]]) -> str:
