@@ -84,7 +84,7 @@ def find_place(folder: Path, masks: Path | None = None) -> Place | None:
         folder: holds dated GeoTIFFs, or a folder `image` that does; beside this may stand a folder `cloud_mask`.
         masks: a folder of masks, or of folders of them with the names of places, in place of `cloud_mask`.
     """
-    images = next((folder / name for name in ("", *IMAGES) if holds_rasters(folder / name)), None)
+    images = next((folder / name for name in (*IMAGES, "") if holds_rasters(folder / name)), None)
     if images is None:
         return None
     own = next((folder / name for name in MASKS if holds_rasters(folder / name)), None)

@@ -79,7 +79,8 @@ class DatedPlaces:
         """
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: is not a folder; give the folder that holds a folder for each place.")
-        folders = [each for each in [self.folder, *sorted(self.folder.iterdir())] if _images(each)]
+        is_place = bool(_images(self.folder))
+        folders = [self.folder] if is_place else [each for each in sorted(self.folder.iterdir()) if _images(each)]
         if not folders:
             raise UserError(f"{self.folder}: holds no place; arrange images as <place>/<date>.tif.")
         names = [each.name for each in folders]

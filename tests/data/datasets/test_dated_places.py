@@ -40,6 +40,8 @@ def test_images_may_lie_in_the_place_itself_and_the_folder_may_be_one_place(tmp_
     write_scene(tmp_path / "east" / "2018-01-01.tif", 0.2)
     write_scene(tmp_path / "east" / "2018-02-01.tif", 0.2)
     assert len(DatedPlaces(str(tmp_path)).images()) == len(DatedPlaces(str(tmp_path / "east")).images()) == 2
+    place(tmp_path / "north")
+    assert {image.place for image in DatedPlaces(str(tmp_path / "north")).images()} == {"north"}
 
 
 def test_places_are_chosen_by_name_or_dealt_to_parts(tmp_path):
