@@ -108,9 +108,12 @@ def _weights(app: str) -> dict[str, str]:
 
 
 def _facts(card: Card) -> str:
-    """Say in one line what weights are for: enlargement, channels, licence and measured quality."""
+    """Say in one line what weights are for: enlargement, dates, channels, licence and measured quality."""
     measured = [f"{name} {value:g}" for name, value in card.metrics.items() if isinstance(value, float)]
-    return ", ".join([f"x{card.scale}", " ".join(card.channels), card.licence or "no licence stated", *measured])
+    dates = [f"{card.dates} dates"] if card.dates > 1 else []
+    return ", ".join(
+        [f"x{card.scale}", *dates, " ".join(card.channels), card.licence or "no licence stated", *measured]
+    )
 
 
 def _first_comment(config: str) -> str:

@@ -94,6 +94,24 @@ def test_dates_of_a_place_are_taken_together(tmp_path):
         assert np.abs(after.read() - mean).max() <= 0.51
 
 
+def test_the_numbers_of_reflectance_are_told_by_options(tmp_path):
+    (tmp_path / "place").mkdir()
+    for month in (1, 2):
+        names = ("B8", "B4")
+        geotiff.write_raster(tmp_path / "place" / f"2023-0{month}-01.tif", geotiff.samples(2, seed=month), names=names)
+    facts = {"channels": ("red", "nir"), "dates": 2, "unit": "reflectance", "mean": (0.5, 0.5), "std": (0.5, 0.5)}
+    program = save_program(tmp_path / "mean.pt", Mean(2), **facts)
+    mean = np.mean([geotiff.samples(2, seed=month) for month in (1, 2)], axis=0)[::-1]
+    assert run(program, tmp_path / "place", tmp_path / "no.tif", "--dates") == 1
+    for offset in ("0", "-1000"):
+        output = tmp_path / f"{offset}.tif"
+        assert run(program, tmp_path / "place", output, "--dates", "--offset", offset) == 0
+        with rasterio.open(output) as after:
+            assert after.descriptions == ("B4", "B8")
+            assert np.abs(after.read() - mean).max() <= 0.52
+            assert float(after.tags()["REFLECTANCE_ADD_OFFSET"]) == float(offset)
+
+
 def test_a_volume_comes_out_where_it_lay(tmp_path):
     path, program = volume(tmp_path)
     assert run(program, path, tmp_path / "out.nii.gz") == 0

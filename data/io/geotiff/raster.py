@@ -12,7 +12,9 @@ import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.transform import array_bounds
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
 
 from ....core.errors import UserError
 from ...geometry import RasterGeometry
@@ -224,12 +226,21 @@ class Raster:
         if self.has_points:  # GDAL takes points onto a grid of its own only
             self._resample(crs=crs)
         if grid is not None:
+            self._refuse_elsewhere(grid)
             height, width = grid.shape
             self._resample(crs=grid.crs, transform=grid.transform, height=height, width=width)
         dataset = self.dataset
         self.rule = "nodata" if self.nodata is not None else "alpha"
         self.geometry = RasterGeometry(dataset.shape, dataset.crs, dataset.transform)
         self.layout = None
+
+    def _refuse_elsewhere(self, grid: RasterGeometry) -> None:
+        """Refuse a file that shares no ground with a grid."""
+        dataset = self.dataset
+        own = np.reshape(transform_bounds(dataset.crs, grid.crs, *dataset.bounds), (2, 2))
+        wanted = np.reshape(array_bounds(*grid.shape, grid.transform), (2, 2))  # corners, whichever is the lower
+        if (own.max(axis=0) <= wanted.min(axis=0)).any() or (wanted.max(axis=0) <= own.min(axis=0)).any():
+            raise UserError(f"{self.path}: shows another place than the first raster; leave it out.")
 
     def _resample(self, **grid: object) -> None:
         is_palette = self.file.colorinterp[0] == ColorInterp.palette

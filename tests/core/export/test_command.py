@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from foveal.core.errors import UserError
-from foveal.core.export import torchscript
+from foveal.core.export import pt2, torchscript
+from foveal.core.export.artifact import open_artifact
 from foveal.core.export.command import _shapes, compare, export
 from foveal.core.weights.card import Card
 from foveal.core.weights.load import load_program
@@ -22,6 +23,19 @@ def test_export_writes_a_program_that_was_checked_at_two_sizes(weights, net, tmp
     assert "torchscript" in told
     assert " at 27x27, " in told
     assert " at 19x8\n" in told
+
+
+@pytest.mark.parametrize("tool", [torchscript, pt2])
+def test_a_network_of_several_dates_is_written_for_all_their_channels(tool, tmp_path):
+    facts = {"channels": ("red", "nir"), "dates": 3, "unit": "reflectance", "mean": (0.5, 0.2), "std": (0.5, 0.1)}
+    card = Card(name="dates", app="toy", network={"class_path": "toy"}, tile=16, overlap=4, **facts)
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(6, 2, 3, padding=1).requires_grad_(False)
+    tool.save(net, card, tmp_path / "dates.pt2")
+    program = open_artifact(tmp_path / "dates.pt2")
+    assert program.card == card
+    assert max(compare(program, net, card).values()) < 1e-6
+    assert list(_shapes(card).values()) == [(1, 3, 2, 16, 16), (1, 3, 2, 11, 4)]
 
 
 def test_weights_alone_can_be_written_and_read_again(weights, net, tmp_path):

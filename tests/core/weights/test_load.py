@@ -190,6 +190,7 @@ def class_path(path, **arguments):
     [
         ({"scale": 3}, "says scale 3, but its network has 2"),
         ({"channels": ("grey",)}, "says in_channels 1, but its network has 3"),
+        ({"dates": 2}, "says in_channels 6, but its network has 3"),
         (class_path("os.path.Join"), "not part of Foveal"),
         (class_path("fovealx.models.Net"), "not part of Foveal"),
         (class_path("foveal.__main__.main"), "not part of Foveal"),

@@ -33,6 +33,8 @@ from foveal.tests.fixtures.geotiff import (
 from foveal.tests.fixtures.programs import ToyProgram, identity, nearest
 
 WHOLE = slice(0, HEIGHT), slice(0, WIDTH)
+NEXT_ZONE = Affine(10, 0, 35886, 0, -10, 5117528)
+"""About where NORTH_UP lies, in EPSG:32634."""
 LABELS = (Label(value=1, name="water", colour=(0, 0, 255)), Label(value=2, name="cloud", colour=(255, 255, 255)))
 
 
@@ -384,7 +386,7 @@ def test_many_dates_become_one_image(tmp_path):
     ("change", "reason"),
     [
         ({"transform": NORTH_UP * Affine.translation(1, 0)}, "corners 1 pixels apart"),
-        ({"crs": "EPSG:32634"}, "EPSG:32633 against EPSG:32634"),
+        ({"crs": "EPSG:32634", "transform": NEXT_ZONE}, "EPSG:32633 against EPSG:32634"),
         ({"array": samples(2, height=HEIGHT - 1)}, f"{HEIGHT} x {WIDTH} pixels against {HEIGHT - 1} x {WIDTH}"),
     ],
 )
@@ -396,6 +398,13 @@ def test_dates_on_another_grid_are_refused_unless_told_to_warp(tmp_path, change,
     with GeoTiffSource(tmp_path, warp=True) as source:
         assert source.shape == (2, 2, HEIGHT, WIDTH)
         assert np.array_equal(source.read(WHOLE)[0], samples(2))
+
+
+def test_a_date_of_another_place_is_refused_even_when_told_to_warp(tmp_path):
+    _, second = dated(tmp_path, ["20180110", "20180301"])
+    write_raster(second, samples(2), crs="EPSG:32632")
+    with pytest.raises(UserError, match=f"{second.name}: shows another place than the first raster; leave it out"):
+        GeoTiffSource(tmp_path, warp=True)
 
 
 @pytest.mark.parametrize("nodata", [None, 0])
