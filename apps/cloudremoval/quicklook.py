@@ -15,7 +15,7 @@ from ...core.weights.card import Card
 from ...data.io.geotiff import GeoTiffSink
 from .cloudy_series import CloudySeries
 
-PANEL = 640  # pixels along the longer side of a panel, at most
+PANEL, SMALLEST = 640, 256  # pixels along the longer side of a panel, at most and about at least
 GAP = 8  # pixels between panels
 TITLE = 22  # pixels above each
 PERCENTILES = (1, 99)  # of the cloud-free image, shown black and white
@@ -87,9 +87,11 @@ class QuickLook:
         dates, image = self._small()
         seen = image[:, ~np.isnan(image).any(axis=0)]
         low, high = np.percentile(seen, PERCENTILES, axis=1) if seen.size else np.array([[0.0], [1.0]])
-        panels = [(title, date) for title, date in zip(self.titles, dates, strict=True)]
-        panels += [(f"before: {self.titles[self.best]}", dates[self.best]), ("after", image)]
-        return arranged([(title, _stretched(values, low, high)) for title, values in panels], len(dates))
+        panels = [*zip(self.titles, dates, strict=True)]
+        panels += [("before (the clearest date)", dates[self.best]), ("after", image)]
+        larger = max(1, SMALLEST // max(image.shape[1:]))
+        pictures = [_stretched(values, low, high).repeat(larger, 0).repeat(larger, 1) for _, values in panels]
+        return arranged([title for title, _ in panels], pictures, len(dates))
 
     def _small(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the dates (T, 3, h, w) and the image (3, h, w), means of squares of pixels, NaN without data."""
@@ -106,15 +108,15 @@ class QuickLook:
         return np.concatenate(dates, axis=-2), np.concatenate(image, axis=-2)
 
 
-def arranged(panels: Sequence[tuple[str, np.ndarray]], columns: int) -> Image.Image:
+def arranged(titles: Sequence[str], pictures: Sequence[np.ndarray], columns: int) -> Image.Image:
     """Return pictures (h, w, 3) of one size with their titles, side by side in rows of so many."""
-    height, width = panels[0][1].shape[:2]
+    height, width = pictures[0].shape[:2]
     columns = max(columns, 2)
-    rows = -(-len(panels) // columns)
+    rows = -(-len(pictures) // columns)
     across, down = width + GAP, height + TITLE + GAP
     sheet = Image.new("RGB", (columns * across + GAP, rows * down + GAP), (BACKGROUND,) * 3)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    for number, (title, picture) in enumerate(panels):
+    for number, (title, picture) in enumerate(zip(titles, pictures, strict=True)):
         left, top = GAP + number % columns * across, GAP + number // columns * down
         draw.text((left, top), _fitting(title, width, font), fill=(TEXT,) * 3, font=font)
         sheet.paste(Image.fromarray(picture), (left, top + TITLE))

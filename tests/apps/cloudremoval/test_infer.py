@@ -120,7 +120,7 @@ def test_clouds_confidence_and_a_picture_stand_beside_it(tmp_path, weights):
     assert not disagreement.any()  # as every pixel is computed by itself
     assert 0 <= trust.min() < trust.max() <= 1
     with Image.open(tmp_path / "clear_quicklook.png") as picture:
-        assert picture.size == (3 * 61 + 4 * 8, 2 * (50 + 22) + 3 * 8)
+        assert picture.size == (3 * 4 * 61 + 4 * 8, 2 * (4 * 50 + 22) + 3 * 8)
 
 
 def test_places_in_a_folder_become_files_in_a_folder(tmp_path, weights):
@@ -283,8 +283,11 @@ def test_what_settles_a_contradiction_settles_it(tmp_path, weights):
     of_eight_bits(place)
     assert run(place, tmp_path / "bytes.tif", weights, "--quantification", 255, "--offset", 0) == 0
     assert read_raster(tmp_path / "bytes.tif")[1]["dtypes"] == ("uint8",) * 4
-    another_crs(write_place(tmp_path / "other"))
-    assert run(tmp_path / "other", tmp_path / "b.tif", weights, "--warp", "--most-cloud", 1) == 0
+    another_transform(write_place(tmp_path / "other"))
+    assert run(tmp_path / "other", tmp_path / "b.tif", weights, "--warp") == 0
+    made, said = read_raster(tmp_path / "b.tif")
+    assert made.all()
+    assert said["transform"] == NORTH_UP
 
 
 def test_dates_of_two_baselines_are_read_each_as_it_is(tmp_path, weights):
@@ -353,3 +356,36 @@ def test_the_same_command_again_does_nothing(tmp_path, weights, capsys):
     for told in ("-> ", "is done already"):
         infer(output, [place], weights)
         assert told in capsys.readouterr().err
+
+
+PEAK = """
+import re, sys, torch
+from foveal.core.cli import main
+torch.set_num_threads(1)
+code = main(sys.argv[1:])
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+sys.exit(code)
+"""
+
+
+def peak_memory(folder, weights, height, width):
+    """Peak resident bytes of a run on three dates, in a process of its own."""
+    for number, date in enumerate(DATES):
+        image = np.tile(ground(256, 256, number), (1, height // 256, width // 256))
+        image[:, 100:200, 100:200] = CLOUD
+        folder.mkdir(exist_ok=True)
+        options = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1}
+        write_raster(folder / f"{date}.tif", image, names=NAMES, **options)
+    options = ["--input", folder, "--output", folder / "out" / "x.tif", "--weights", weights, "--keep-clear"]
+    beside = ["--cloud-mask", "--quicklook", "--tile", 256, "--quiet"]
+    command = [sys.executable, "-c", PEAK, "cloudremoval", "infer", *map(str, options + beside)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return 1024 * int(process.stdout)
+
+
+@pytest.mark.slow
+def test_peak_memory_does_not_grow_with_the_height_of_a_scene(tmp_path, weights):
+    small, large = (peak_memory(tmp_path / str(height), weights, height, 4096) for height in (768, 2048))
+    more = 3 * 4 * (2048 - 768) * 4096 * 4  # bytes of the further rows of all dates and bands, float32
+    assert large - small < more / 5
