@@ -1,0 +1,32 @@
+"""Attention between all positions."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention of all positions (Vaswani et al. 2017, sec. 3.2): softmax(q kᵀ / sqrt(d)) v.
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads; must divide `dim`.
+        qkv_bias: let queries, keys and values have biases.
+    Shape: channels-last, (B, *spatial, C) -> (B, *spatial, C). Any axes, any size; the cost grows with its square.
+
+    Raises:
+        ValueError: heads that do not divide `dim`.
+    """
+
+    def __init__(self, dim: int, heads: int = 8, qkv_bias: bool = True) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"heads {heads} must divide dim {dim}")
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mixed map."""
+        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        return self.proj(mixed.transpose(1, 2).reshape(x.shape))

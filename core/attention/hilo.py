@@ -1,0 +1,106 @@
+"""Attention of some heads to neighbours, for fine structures, and of the others to a coarse map of the whole."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...kernels.window_attention import projected_window_attention
+from ...kernels.window_attention.layout import WindowLayout, cut
+
+# B batch, N positions, h heads, d channels of a head
+
+
+class HiLoAttention(nn.Module):
+    """HiLo attention (Pan et al. 2022, LITv2, arXiv 2205.13213, sec. 3.1).
+
+    High-frequency heads attend inside windows, low-frequency heads to the means of the windows. A map is padded at the
+    end of each axis to whole windows with zeros, which take part.
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads; must divide `dim`.
+        window: positions along each axis; of ones, all heads attend to all positions.
+        share: of the heads that are low-frequency ones, 0..1, rounded down; alpha in the paper.
+        qkv_bias: let queries, keys and values have biases.
+    Shape: channels-last, (B, *spatial, C) -> (B, *spatial, C) with as many axes as `window`; the channels of the
+        high-frequency heads first. Any size.
+
+    Raises:
+        ValueError: heads that do not divide `dim`, or a share outside of 0..1.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, window: Sequence[int] = (2, 2), share: float = 0.5, qkv_bias: bool = False
+    ) -> None:
+        super().__init__()
+        if dim % heads or not 0 <= share <= 1:
+            raise ValueError(f"heads {heads} must divide dim {dim}, and share {share} lie in 0..1")
+        low = heads if max(window) == 1 else int(heads * share)
+        self.branches = nn.ModuleDict()
+        if low < heads:
+            self.branches["high"] = WindowHeads(dim, heads - low, dim // heads, window, qkv_bias)
+        if low > 0:
+            self.branches["low"] = MeanHeads(dim, low, dim // heads, window, qkv_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mixed map."""
+        parts: list[Tensor] = []
+        for branch in self.branches.values():
+            parts.append(branch(x))
+        return torch.cat(parts, -1)
+
+
+class WindowHeads(nn.Module):
+    """Some heads that attend inside windows.
+
+    Args:
+        dim: channels in.
+        heads: how many.
+        width: channels of a head.
+        window: positions along each axis.
+        qkv_bias: let queries, keys and values have biases.
+    Shape: (B, *spatial, dim) -> (B, *spatial, heads * width).
+    """
+
+    def __init__(self, dim: int, heads: int, width: int, window: Sequence[int], qkv_bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = list(window)
+        self.qkv = nn.Linear(dim, 3 * heads * width, bias=qkv_bias)
+        self.proj = nn.Linear(heads * width, heads * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what these heads give."""
+        qkv, proj, layout = self.qkv, self.proj, WindowLayout(self.window, [0] * len(self.window))
+        return projected_window_attention(x, qkv.weight, qkv.bias, proj.weight, proj.bias, self.heads, None, layout)
+
+
+class MeanHeads(nn.Module):
+    """Some heads by which all positions attend to the means of windows, padding included.
+
+    Args:
+        dim: channels in.
+        heads: how many.
+        width: channels of a head.
+        window: positions along each axis.
+        qkv_bias: let queries, keys and values have biases.
+    Shape: (B, *spatial, dim) -> (B, *spatial, heads * width).
+    """
+
+    def __init__(self, dim: int, heads: int, width: int, window: Sequence[int], qkv_bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = list(window)
+        self.q = nn.Linear(dim, heads * width, bias=qkv_bias)
+        self.kv = nn.Linear(dim, 2 * heads * width, bias=qkv_bias)
+        self.proj = nn.Linear(heads * width, heads * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what these heads give."""
+        means = cut(x, WindowLayout(self.window, [0] * len(self.window))).mean(1).unflatten(0, (x.shape[0], -1))
+        q = self.q(x.flatten(1, -2)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        kv = self.kv(means).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, kv[0], kv[1])
+        return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, x.shape[1:-1]))
