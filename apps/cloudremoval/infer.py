@@ -42,7 +42,8 @@ def infer(
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         masks: Folder of cloud masks by name or date, or of such folders by place; 1 is cloud. Clouds are told by their
             colours if there are none.
-        keep_clear: Where the clearest date is 4 pixels and more away from cloud, keep exactly its numbers.
+        keep_clear: Where the clearest date is 4 pixels and more away from cloud, keep exactly its numbers; also in
+            shadows, unless the masks hold them.
         cloud_mask: Also write NAME_clouds.tif, a band for each date.
         confidence: Also write NAME_confidence.tif with bands for the confidence, 0 to 1, how far mirrored views
             disagree, how far the image is from the median of clear dates (both in reflectance), and how many dates

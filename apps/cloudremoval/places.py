@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +142,8 @@ def pair_places(
         name=lambda path: f"{path.resolve().name}.tif",
         beside=others,
     )
-    return [_with_masks(item, masks) for item in items]
+    taken = {path.resolve() for path in inputs}
+    return [_with_masks(item, masks, taken) for item in items]
 
 
 def holds_rasters(folder: Path) -> bool:
@@ -157,10 +158,10 @@ def _check_masks(masks: Path | None) -> None:
         raise UserError(f"--masks {masks}: there is no such folder.")
 
 
-def _with_masks(item: Item, masks: Path | None) -> Item:
+def _with_masks(item: Item, masks: Path | None, inputs: Set[Path]) -> Item:
     """Return an item that depends on its masks; refuse outputs that a later run would take for dates."""
     place = find_place(item.input, masks)
-    if item.output.parent.resolve() == place.images.resolve():
-        raise UserError(f"--output {item.output}: stands among the dates, where it would be one; give another place.")
-    files = sorted(place.masks.iterdir()) if place.masks and place.masks.is_dir() else []
+    if item.output.parent.resolve() in {place.images.resolve(), place.folder.resolve(), *inputs}:
+        raise UserError(f"--output {item.output}: would be taken for a date by the next run; give another folder.")
+    files = sorted(place.masks.iterdir()) if place.masks else []
     return item._replace(uses=tuple(each for each in files if each.is_file()))

@@ -307,7 +307,9 @@ def test_options_and_places_are_checked_before_any_work(tmp_path, weights, capsy
         ((file, tmp_path / "x.tif"), "is a single file; give a folder"),
         ((tmp_path / "empty", tmp_path / "x.tif"), "holds no"),
         ((tmp_path / "gone", tmp_path / "x.tif"), "there is no such"),
-        ((place, place / "image" / "x.tif"), "stands among the dates"),
+        ((place, place / "image" / "x.tif"), "would be taken for a date"),
+        ((place, place / "x.tif"), "would be taken for a date"),
+        ((tmp_path, tmp_path), "would be taken for a date"),
         ((place, tmp_path / "x.tif", weights, "--masks", tmp_path / "gone"), "there is no such folder"),
         ((place, tmp_path / "x.tif", weights, "--most-cloud", 95), "give a share from 0 to 1"),
     ):
