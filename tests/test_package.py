@@ -107,7 +107,8 @@ def test_the_unpacked_wheel_finds_its_own_parts(wheel, tmp_path):
     wheel.extractall(tmp_path)
     code = "from foveal.core.catalogue import ROOT, apps, configs; print(ROOT, *apps(), *configs())"
     out = run_python(code, PYTHONPATH=str(tmp_path))
-    assert out.startswith(f"{tmp_path / 'foveal'} medseg polyp superres udc volseg wsi configs/medseg/")
+    apps = "cloudremoval medseg polyp superres udc volseg wsi"
+    assert out.startswith(f"{tmp_path / 'foveal'} {apps} configs/cloudremoval/")
     assert "configs/superres/quickstart.yaml" in out
 
 
