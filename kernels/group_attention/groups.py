@@ -40,8 +40,13 @@ class Group(NamedTuple):
 @contextmanager
 def constants() -> Iterator[None]:
     """Make real tensors on the CPU, also while a program is recorded or run in inference mode: they may be kept."""
-    with _disable_current_modes(), torch.inference_mode(False), torch.device("cpu"):
-        yield
+    tracing = torch._C._get_tracing_state()
+    torch._C._set_tracing_state(None)
+    try:
+        with _disable_current_modes(), torch.inference_mode(False), torch.device("cpu"):
+            yield
+    finally:
+        torch._C._set_tracing_state(tracing)
 
 
 def over_axes(matrices: Sequence[Tensor], joined: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ from filled_block import filled, filled_from
 from parity import Case
 from torch import Tensor, nn
 
+from foveal.core.attention.adaptive_sparse import AdaptiveSparseAttention
 from foveal.core.attention.window import WindowAttention
 from foveal.core.blocks.transformer import TransformerBlock
 
@@ -73,8 +74,22 @@ def maxvit(case: Case) -> nn.Module:
     return filled_from(block, state, BLOCK)
 
 
+def adaptive_sparse(case: Case) -> Callable[[Tensor], Tensor]:
+    """AST's attention by softmax and squares, on windows that are cut already: maps of one window each."""
+    config = case.meta["config"]
+    window = config["win_size"]
+    state = {name: torch.from_numpy(value) for name, value in case.weights().items()}
+    for kind in ("weight", "bias"):
+        if f"qkv.to_q.{kind}" in state:
+            state[f"qkv.{kind}"] = torch.cat([state.pop(f"qkv.to_{part}.{kind}") for part in ("q", "kv")])
+    block = AdaptiveSparseAttention(config["dim"], config["num_heads"], window, qkv_bias="qkv.bias" in state)
+    filled_from(block, state, [(f"^{TABLE}", "position.table"), (r"^w$", "parts")])
+    return lambda x: block(x.unflatten(1, window)).flatten(1, -2)
+
+
 BLOCKS: dict[str, Callable[[Case], Callable[..., Tensor]]] = {
     "swin_window": swin_window,
     "swin": swin_block,
     "maxvit": maxvit,
+    "assa": adaptive_sparse,
 }

@@ -1,0 +1,82 @@
+"""Self-attention inside stripes along each axis, together a cross, with a position encoding from each stripe's values.
+
+Dong et al. 2022: "CSWin Transformer", arXiv 2107.00652, sec. 3.2 (cross-shaped windows) and 3.3 (locally-enhanced
+positional encoding).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...kernels.window_attention import window_attention
+from ...kernels.window_attention.layout import WindowLayout, partition, unpartition
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class CrossShapedAttention(nn.Module):
+    """Self-attention inside stripes of a channels-last map, of some heads along each axis (Dong et al. 2022, sec. 3.2).
+
+    A stripe is the whole map along one axis and `stripe` tokens along the others. Where these do not divide the map it
+    is padded on both sides with zeros, which are attended to, after the projection.
+
+    Args:
+        dim: channels in and out.
+        heads: attention heads; the number of axes must divide it, and it must divide `dim`.
+        stripe: width of a stripe in tokens.
+        whole: let all heads look at the whole map instead, as the last stage of the networks does.
+        qkv_bias: let queries, keys and values have biases.
+        axes: of the map.
+        drop: dropout of the output, in training.
+    Shape: (B, *spatial, C) -> (B, *spatial, C).
+
+    Raises:
+        ValueError: heads that do not divide `dim` or that the axes do not divide.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        stripe: int = 7,
+        whole: bool = False,
+        qkv_bias: bool = True,
+        axes: int = 2,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        branches = 1 if whole else axes
+        if dim % heads or heads % branches:
+            raise ValueError(f"heads {heads} must divide dim {dim} and be a multiple of the {branches} branches")
+        self.heads, self.stripe, self.whole = heads, stripe, whole
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        width = dim // branches
+        self.encodings = nn.ModuleList(
+            CONVOLUTIONS[axes](width, width, 3, padding=1, groups=width) for _ in range(branches)
+        )
+        self.proj = nn.Linear(dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map with what the tokens of each stripe have told one another."""
+        sizes = x.shape[1:-1]
+        qkv = self.qkv(x).unflatten(-1, [3, self.heads, x.shape[-1] // self.heads])
+        share = self.heads // len(self.encodings)
+        mixed: list[Tensor] = []
+        for axis, encode in enumerate(self.encodings):
+            window: list[int] = []
+            missing = [0, 0, 0, 0, 0, 0]  # none of the channels, heads and parts
+            for other, size in enumerate(sizes):
+                window.append(size if self.whole or other == axis else self.stripe)
+            for other in range(len(sizes) - 1, -1, -1):
+                lack = -sizes[other] % window[other]
+                missing += [lack // 2, lack - lack // 2]
+            stripes = F.pad(qkv[..., axis * share : (axis + 1) * share, :], missing)
+            v = partition(stripes[..., 2, :, :].flatten(-2), window, False)
+            encoded = encode(v.transpose(1, 2).unflatten(2, window)).flatten(2).transpose(1, 2)
+            y = window_attention(stripes, None, WindowLayout(window, [0] * len(window))).flatten(-2)
+            y = y + unpartition(encoded, y.shape[1:-1], window, False)
+            for other, size in enumerate(sizes):
+                y = y.narrow(other + 1, missing[-2 - 2 * other], size)
+            mixed.append(y)
+        return self.drop(self.proj(torch.cat(mixed, -1)))
