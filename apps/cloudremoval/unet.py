@@ -58,8 +58,9 @@ class SeparableLayer(nn.Module):
             if self.is_scale
             else nn.Conv2d(in_channels, in_channels, kernel, stride, padding=kernel // 2, bias=False)
         )
+        self.spatial_norm = InstanceNorm2d(in_channels)
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.norm = InstanceNorm2d(in_channels)  # has neither parameters nor state, so that one serves all
+        self.pointwise_norm = InstanceNorm2d(out_channels)
         self.residual = in_channels == out_channels and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ class SeparableLayer(nn.Module):
         return out.add_(x) if self.residual else out
 
     def _trained(self, x: Tensor) -> Tensor:
-        return self.norm(self.pointwise(self.norm(self.spatial(x))))
+        return self.pointwise_norm(self.pointwise(self.spatial_norm(self.spatial(x))))
 
     def _evaluated(self, x: Tensor) -> Tensor:
         """Return the same, without writing out what the first norm gives."""
