@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +69,9 @@ def open_clouds(
     return GeoTiffSink(path, shape, description, series.geometry, series.source, 1, fingerprint, cog)
 
 
-def tell_dates(sink: GeoTiffSink, cover: Sequence[float], dates: Sequence[datetime]) -> None:
+def tell_dates(sink: GeoTiffSink, names: Sequence[str], cover: Sequence[float]) -> None:
     """Let a file say in its tag CLOUD_FREE_FROM from which dates it was made, and how cloudy each was."""
-    tags = {**sink.description.tags, "CLOUD_FREE_FROM": told(cover, dates)}
+    tags = {**sink.description.tags, "CLOUD_FREE_FROM": told(names, cover)}
     sink.description = replace(sink.description, tags=tags)
 
 

@@ -16,7 +16,7 @@ from .cloudy_series import CloudySeries
 from .places import Reading, find_place, open_series
 from .program import CloudFree, Wanted
 from .quicklook import QuickLook
-from .selection import choose_dates, clearest
+from .selection import choose_dates, clearest, told
 
 
 class Clearing:
@@ -56,7 +56,7 @@ class Clearing:
             program = CloudFree(self.engine.program, card, clearest(cover), self.wanted, self.tta)
             fan = Fan(self._parts(item, series, program, cover, fingerprint, stack))
             self.engine.with_program(program).run(series, fan, progress)
-            return f"{_told(series, cover)} cloud; {series.shape[0]} of {every} dates"
+            return f"{told(names_of(series), cover)} cloud; {series.shape[0]} of {every} dates"
 
     def _chosen(self, series: CloudySeries) -> list[float]:
         """Keep the clearest dates of a series; return the cover of each."""
@@ -77,7 +77,7 @@ class Clearing:
         """Return the outputs, each with its channels of the program."""
         card, beside = self.engine.card, item.beside
         image = stack.enter_context(GeoTiffSink.like(item.output, series.source, card, fingerprint, cog=self.cog))
-        tell_dates(image, cover, series.dates)
+        tell_dates(image, names_of(series), cover)
         parts = [Part(image, program.image, "none")]
         if "clouds" in beside:
             clouds = open_clouds(beside["clouds"], series, cover, fingerprint, self.cog)
@@ -90,11 +90,6 @@ class Clearing:
             look = QuickLook(beside["quicklook"], image, series, card, program.best, titles)
             parts.append(Part(look, program.image, "none"))
         return parts
-
-
-def _told(series: CloudySeries, cover: list[float]) -> str:
-    """Return which dates are taken, or which files where it is not known when they are, and how cloudy they are."""
-    return ", ".join(f"{name} {100 * each:.0f} %" for name, each in zip(names_of(series), cover, strict=True))
 
 
 def check_card(card: Card, weights: str, most_cloud: float) -> None:

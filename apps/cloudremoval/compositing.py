@@ -12,7 +12,7 @@ from ...core.inference.batch import Item
 from ...core.inference.engine import Engine, Progress
 from ...core.weights.card import Card
 from ...data.io.geotiff import GeoTiffSink
-from .beside import tell_dates
+from .beside import names_of, tell_dates
 from .cloudy_series import CloudySeries
 from .composites import least_cloudy, median_of_clear
 from .places import Reading, find_place, open_series
@@ -71,12 +71,12 @@ class Compositing:
             if self.method == "median":
                 compose = median_of_clear
                 note = f"median of {len(cover)} dates; {series.never_clear:.2%} of the scene is clear on none of them"
-                tell_dates(sink, cover, series.dates)
+                tell_dates(sink, names_of(series), cover)
             else:
                 best = clearest(cover)
                 compose = partial(least_cloudy, best=best)
                 note = f"{series.files[best].name}, {cover[best]:.0%} cloud"
-                tell_dates(sink, cover[best : best + 1], series.dates[best : best + 1])
+                tell_dates(sink, names_of(series)[best : best + 1], cover[best : best + 1])
             Engine(lambda x: compose(x.unflatten(1, (card.dates, -1))), card).run(series, sink, progress)
             return note
 

@@ -34,8 +34,9 @@ def choose_dates(
     if len(cover) < wanted:
         raise UserError(f"{len(cover)} dates are too few: {wanted} are taken at once; add files of other dates.")
     if min(cover) > most_cloud:
+        names = [f"{date:%Y-%m-%d}" for date in dates] or [f"number {number}" for number in range(1, len(cover) + 1)]
         raise UserError(
-            f"all dates have more cloud than {most_cloud:.0%}: {told(cover, dates)}; add files of clearer dates, or "
+            f"all dates have more cloud than {most_cloud:.0%}: {told(names, cover)}; add files of clearer dates, or "
             "give a higher --most-cloud."
         )
     best = clearest(cover)
@@ -52,7 +53,6 @@ def clearest(cover: Sequence[float]) -> int:
     return min(range(len(cover)), key=lambda index: cover[index])
 
 
-def told(cover: Sequence[float], dates: Sequence[datetime] = ()) -> str:
+def told(names: Sequence[str], cover: Sequence[float]) -> str:
     """Return the cover of each date as text, such as "2018-02-10 13 %, 2018-03-07 71 %"."""
-    names = [f"{date:%Y-%m-%d}" for date in dates] or [f"number {number}" for number in range(1, len(cover) + 1)]
     return ", ".join(f"{name} {100 * each:.0f} %" for name, each in zip(names, cover, strict=True))
