@@ -1,0 +1,65 @@
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from foveal.core.adversarial_task import AdversarialTask
+
+Halved = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+
+
+class Toy(AdversarialTask):
+    """A generator of one weight, and a discriminator of another or none."""
+
+    def __init__(self, discriminator=None, **options):
+        rate = partial(torch.optim.SGD, lr=0.1)
+        super().__init__(nn.Linear(1, 1), discriminator, rate, partial(rate, lr=0.2), **options)
+        self.manual_backward = lambda loss: loss.backward()
+        self.logged = {}
+
+    def training_loss(self, batch):
+        return self.net(batch).square().sum()
+
+    def evaluate(self, batch):
+        raise NotImplementedError
+
+    def card(self):
+        raise NotImplementedError
+
+    def log(self, name, value, **_):
+        self.logged[name] = value.item()
+
+
+@pytest.mark.parametrize("discriminator", [None, nn.Linear(2, 1)])
+def test_each_network_has_its_optimiser_and_its_schedule(discriminator):
+    task = Toy(discriminator, scheduler=Halved, discriminator_scheduler=Halved)
+    optimizers, schedulers = task.configure_optimizers()
+    modules = [each for each in (task.net, discriminator) if each is not None]
+    assert [each.param_groups[0]["params"] for each in optimizers] == [list(each.parameters()) for each in modules]
+    assert [each.param_groups[0]["lr"] for each in optimizers] == [0.1, 0.2][: len(modules)]
+    assert [each.optimizer for each in schedulers] == optimizers
+
+
+def test_schedules_are_optional():
+    assert Toy(nn.Linear(2, 1), discriminator_scheduler=Halved).configure_optimizers()[1][0].gamma == 0.5
+    assert Toy().configure_optimizers()[1] == []
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_schedules_advance_every_epoch_alone_or_together(several):
+    task = Toy(scheduler=Halved)
+    (optimizer,), schedulers = task.configure_optimizers()
+    optimizer.step()
+    task.lr_schedulers = lambda: schedulers if several else schedulers[0]
+    task.on_train_epoch_end()
+    assert optimizer.param_groups[0]["lr"] == 0.05
+
+
+def test_a_step_goes_down_the_loss_and_is_logged():
+    task = Toy()
+    optimizer = task.configure_optimizers()[0][0]
+    before = task.training_loss(torch.ones(1, 1))
+    task.learn(optimizer, before, "train/loss")
+    assert task.logged == {"train/loss": before.item()}
+    assert task.training_loss(torch.ones(1, 1)) < before
