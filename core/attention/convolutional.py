@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks.convolution import ConvNorm
-from .pooled_gate import PooledChannelGate
+from .pooled_gate import PooledChannelGate, largest
 
 
 class ConvolutionalBlockAttention(nn.Module):
@@ -50,5 +50,5 @@ class SpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map."""
-        summary = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], 1)
+        summary = torch.stack([largest(x, 1), x.mean(1)], 1)
         return x * torch.sigmoid(self.score(summary))

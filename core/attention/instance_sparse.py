@@ -91,13 +91,13 @@ class InstanceSparseAttention(nn.Module):
         # The scale is that of the authors' code, by the number of heads.
         scores_BhNR = torch.matmul(self.narrow_query(q[:, :, 1:]), keys_BhdR) * self.heads**-0.5
         shares = torch.softmax(scores_BhNR, -1)
-        largest = shares.topk(self.active, -1)
+        largest = shares.topk(self.active, -1, sorted=False)
         few = torch.zeros_like(shares).scatter(-1, largest.indices, largest.values)
         return torch.matmul(few, F.threshold(self.patterns.abs(), self.threshold, 0.0).t())
 
     def _mask(self, estimate: Tensor) -> Tensor:
         B, h, rest, N = estimate.shape
-        chosen = estimate.detach().topk(self.kept, -1).indices
+        chosen = estimate.detach().topk(self.kept, -1, sorted=False).indices
         mask = torch.ones([B, h, rest + 1, N], dtype=torch.bool, device=estimate.device)
         mask[:, :, 1:] = torch.zeros_like(estimate, dtype=torch.bool).scatter(-1, chosen, True)
         return mask

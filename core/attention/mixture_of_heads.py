@@ -65,7 +65,7 @@ class MixtureOfHeadsAttention(nn.Module):
         scale = F.softplus(self.temperature) * self.log_positions
         q = (F.normalize(q, dim=-1) + self.query_embedding) * scale
         bias_1hNN = self.position_bias(x.shape[1:-1]).unsqueeze(0)
-        mixed_BhNd = F.scaled_dot_product_attention(q, F.normalize(k, dim=-1), v, bias_1hNN, scale=1.0)
+        mixed_BhNd = _attend(q, F.normalize(k, dim=-1), v, bias_1hNN)
         gated_BNhd = mixed_BhNd.transpose(1, 2) * self.gates(tokens_BNC).unsqueeze(-1)
         return self.proj(gated_BNhd.flatten(2)).view_as(x)
 
@@ -108,4 +108,11 @@ class MixtureOfHeadsAttention(nn.Module):
 
     def _selected(self, routed: Tensor) -> Tensor:
         """Return 1 for the heads that count, 0 for the others."""
-        return torch.zeros_like(routed).scatter(-1, routed.topk(self.active, -1).indices, 1.0)
+        return torch.zeros_like(routed).scatter(-1, routed.topk(self.active, -1, sorted=False).indices, 1.0)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Return softmax(q k + bias) v; written out where the bias wants a gradient, which PyTorch's fused form cannot."""
+    if bias.requires_grad:
+        return torch.matmul(torch.softmax(torch.matmul(q, k.transpose(-2, -1)) + bias, -1), v)
+    return F.scaled_dot_product_attention(q, k, v, bias, scale=1.0)

@@ -52,10 +52,14 @@ class PooledChannelGate(nn.Module):
         score = self.score
         if score is not None:
             return pooled_by(x, score(x)).unsqueeze(1)
-        axes = list(range(2, x.dim()))
         if self.pooling == "sum":
-            return x.sum(axes).unsqueeze(1)
-        return torch.stack([x.mean(axes), x.amax(axes)], 1)
+            return x.sum(list(range(2, x.dim()))).unsqueeze(1)
+        return torch.stack([x.mean(list(range(2, x.dim()))), largest(x.flatten(2), 2)], 1)
+
+
+def largest(x: Tensor, axis: int) -> Tensor:
+    """Return the maximum along an axis; of equal ones a single one gets the gradient, as with maximum pooling."""
+    return x.max(axis)[0] if x.requires_grad else x.amax(axis)  # `amax` alone is faster, its gradient slower
 
 
 def pooled_by(x: Tensor, score: Tensor) -> Tensor:

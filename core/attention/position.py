@@ -14,7 +14,7 @@ class PositionAttention(nn.Module):
     """Position attention module (Fu et al. 2019, DANet, arXiv 1809.02983, sec. 3.2): gamma softmax(q k) v + x.
 
     The scores are not scaled, and gamma starts at zero, so that a new block returns its input. The result is exact, but
-    the whole N x N map is never held. The bias of the keys shifts all scores of a
+    a large N x N map is never held. The bias of the keys shifts all scores of a
     query alike, so it changes nothing and gets no gradient; it is kept because published weights have it.
 
     Args:

@@ -15,7 +15,7 @@ def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return softmax(q k^T) v without ever holding the map of all pairs; exact.
 
     On a GPU it is a Triton kernel. On a CPU some queries follow others, which costs what the narrow queries and keys
-    cost. Where neither runs it is PyTorch's fused attention, which wants equal widths: what is narrower gets zeros,
+    cost; few positions have their map, which a processor's cache holds, as that is faster. Where neither runs it is PyTorch's fused attention, which wants equal widths: what is narrower gets zeros,
     which leave every product as it was.
 
     Args:
@@ -29,12 +29,17 @@ def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     wide = torch.promote_types(v.dtype, torch.float32)
     if torch.jit.is_scripting():
         if v.device.type == "cpu":
-            return reference.position_attention(q.to(wide), k.to(wide), v.to(wide)).to(v.dtype)
+            q, k, wide_v = q.to(wide), k.to(wide), v.to(wide)
+            few = reference.are_few(v)
+            return (reference.whole(q, k, wide_v) if few else reference.position_attention(q, k, wide_v)).to(v.dtype)
         return _fused(q, k, v)
     if HAS_TRITON and runs_on_triton("position_attention", v, triton.obstacle(q, v)):
         return triton.position_attention(q.to(v.dtype), k.to(v.dtype), v)[0]
     if v.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return _fused(q, k, v)
+    if reference.are_few(v):
+        with torch.autocast("cpu", enabled=False):
+            return reference.whole(q.to(wide), k.to(wide), v.to(wide)).to(v.dtype)
     return reference.PositionAttention.apply(q.to(wide), k.to(wide), v.to(wide)).to(v.dtype)
 
 

@@ -17,6 +17,16 @@ from torch import Tensor
 QUERIES = 256  # at once; their scores stay in a processor's cache for some thousands of positions
 
 
+def are_few(x: Tensor) -> bool:
+    """Tell whether the map of all pairs of (B, N, C) is a mebibyte at most, and quicker made than lots of queries."""
+    return x.shape[1] <= 512
+
+
+def whole(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return O (B, N, C) for q and k (B, N, K) and v (B, N, C), with the map of all pairs."""
+    return torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)), -1), v)
+
+
 def position_attention(q: Tensor, k: Tensor, v: Tensor, at_once: int = QUERIES) -> Tensor:
     """Return O (B, N, C) for q and k (B, N, K) and v (B, N, C), so many queries at once."""
     keys, output = k.transpose(1, 2), torch.empty_like(v)
