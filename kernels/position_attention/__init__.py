@@ -12,11 +12,12 @@ if HAS_TRITON:
 
 
 def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return softmax(q k^T) v without ever holding the map of all pairs; exact.
+    """Return softmax(q k^T) v without ever holding the map of many pairs; exact.
 
     On a GPU it is a Triton kernel. On a CPU some queries follow others, which costs what the narrow queries and keys
-    cost; few positions have their map, which a processor's cache holds, as that is faster. Where neither runs it is PyTorch's fused attention, which wants equal widths: what is narrower gets zeros,
-    which leave every product as it was.
+    cost; few positions have their map, which a processor's cache holds, as that is faster. Where neither runs it is
+    PyTorch's fused attention, which wants equal widths: what is narrower gets zeros, which leave every product as it
+    was.
 
     Args:
         q: (B, N, K). Half precision is computed in float32 on a CPU.
