@@ -38,7 +38,8 @@ class Wanted:
     """What is computed beside the cloud-free image.
 
     Attributes:
-        keep_clear: where the best date is clear, it is kept.
+        keep_clear: where the best date is clear, it is kept: whole numbers exactly, floats but for the rounding of the
+            last bit where tiles overlap.
         clouds: the clouds of each date.
         confidence: how far the image is to be trusted.
     """
