@@ -4,6 +4,7 @@ Liu et al. 2021: "Swin Transformer", arXiv 2103.14030, sec. 3.2. Windows that ar
 "MaxViT", arXiv 2204.01697, sec. 3.2.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ...kernels.window_attention import projected_window_attention
 from ...kernels.window_attention.layout import WindowLayout
+from .offsets import offset_index
 
 
 class RelativePositionBias(nn.Module):
@@ -29,16 +31,9 @@ class RelativePositionBias(nn.Module):
     def __init__(self, heads: int, window: Sequence[int]) -> None:
         super().__init__()
         self.window = list(window)
-        places = torch.stack(torch.meshgrid([torch.arange(side) for side in window], indexing="ij"), -1)
-        places = places.flatten(0, -2)
-        rows = torch.zeros(len(places), len(places), dtype=torch.long)
-        offsets = 1
-        for axis, side in enumerate(window):
-            rows = rows * (2 * side - 1) + places[:, None, axis] - places[None, :, axis] + side - 1
-            offsets *= 2 * side - 1
-        self.table = nn.Parameter(torch.empty(offsets, heads))
+        self.table = nn.Parameter(torch.empty(math.prod(2 * side - 1 for side in window), heads))
         nn.init.trunc_normal_(self.table, std=0.02)
-        self.register_buffer("index", rows, persistent=False)
+        self.register_buffer("index", offset_index(self.window), persistent=False)
 
     def forward(self, window: list[int], by_number: bool = False) -> Tensor:
         """Return (heads, N, N) for the N tokens of a window.
