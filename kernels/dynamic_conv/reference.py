@@ -66,7 +66,7 @@ def predicted_conv2d(x: Tensor, features: Tensor, weight: Tensor, at_once: int) 
     """
     outputs: list[Tensor] = []
     for first in range(0, weight.shape[0], at_once):
-        kernels = _kernels(features, weight[first : first + at_once])
+        kernels = kernels_of(features, weight[first : first + at_once])
         outputs.append(dynamic_conv2d(_channels(x, weight.shape[0], first, at_once), kernels))
     return torch.cat(outputs, 1)
 
@@ -112,26 +112,33 @@ class PredictedConv2d(torch.autograd.Function):
         x, features, weight = ctx.saved_tensors
         groups, at_once = weight.shape[0], ctx.at_once
         grad = grad.contiguous()
-        flat = features.flatten(2)
-        grad_x, grad_weight, grad_flat = [], [], torch.zeros_like(flat)
+        grad_x, grad_weight, grad_features = [], [], torch.zeros_like(features)
         for first in range(0, groups, at_once):
             part = weight[first : first + at_once]
-            kernels = _kernels(features, part)
+            kernels = kernels_of(features, part)
             inputs = (_channels(tensor, groups, first, at_once) for tensor in (x, grad))
             grad_part, grad_kernels = dynamic_conv2d_gradients(next(inputs), kernels, next(inputs))
+            more, grad_matrices = prediction_gradients(features, part, grad_kernels)
             grad_x.append(grad_part)
-            grad_kernels = grad_kernels.flatten(1, 2).flatten(2)
-            grad_weight.append((grad_kernels @ flat.mT).sum(0).view_as(part))
-            grad_flat.baddbmm_(part.flatten(0, 1).mT.expand(len(x), -1, -1), grad_kernels)
-        return torch.cat(grad_x, 1), grad_flat.view_as(features), torch.cat(grad_weight), None
+            grad_weight.append(grad_matrices)
+            grad_features += more
+        return torch.cat(grad_x, 1), grad_features, torch.cat(grad_weight), None
 
 
-def _kernels(features: Tensor, weight: Tensor) -> Tensor:
-    """Return (N, G, T, H, W) from (N, M, H, W) and (G, T, M)."""
+def kernels_of(features: Tensor, weight: Tensor) -> Tensor:
+    """Return the kernels (N, G, T, H, W) from (N, M, H, W) and (G, T, M)."""
     # A broadcast matmul would put the taps last in memory, where a tap is not one piece.
     matrices = weight.flatten(0, 1).expand(features.shape[0], -1, -1)
     kernels = torch.bmm(matrices, features.flatten(2))
     return kernels.unflatten(2, features.shape[2:]).unflatten(1, weight.shape[:2])
+
+
+def prediction_gradients(features: Tensor, weight: Tensor, grad_kernels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the features and their weight for that of the kernels, (N, G, T, H, W)."""
+    grad_flat = grad_kernels.flatten(1, 2).flatten(2)
+    matrices = weight.flatten(0, 1).mT.expand(features.shape[0], -1, -1)
+    grad_weight = torch.bmm(grad_flat, features.flatten(2).mT).sum(0)
+    return torch.bmm(matrices, grad_flat).view_as(features), grad_weight.view_as(weight)
 
 
 def _channels(x: Tensor, groups: int, first: int, count: int) -> Tensor:
