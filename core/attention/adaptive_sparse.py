@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
+from .token_weights import TokenWeights, in_windows, numbered
 from .window import RelativePositionBias
 
 
@@ -64,6 +65,14 @@ class AdaptiveSparseAttention(nn.Module):
             scores = scores + mask.unsqueeze(1).repeat(x.shape[0], 1, 1, 1)
         mixed = torch.matmul(self.weights(scores), v).transpose(1, 2).flatten(2)
         return self.drop(self.proj(merge(mixed, sizes, layout)))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens, whose rows need not add up to 1."""
+        sizes, layout = x.shape[1:-1], WindowLayout(self.window, self.shift)
+        windows = self.qkv(cut(x, layout))
+        bias = self.position(self.window)
+        mixed, tokens = in_windows(windows, self.heads, bias, layout, numbered(sizes, x), sizes, self.weights)
+        return self.proj(mixed), [tokens]
 
     def weights(self, scores: Tensor) -> Tensor:
         """Return the weights of the keys, the last axis of the scores; they need not sum to one."""

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.window_attention.layout import partition
 from ..blocks.channels_last import DepthwiseConvolution, PatchReduction
 from ..blocks.dimensions import ADAPTIVE_MEANS
 from ..blocks.resampling import linear_resize
+from .token_weights import TokenWeights, between_all, joined, numbered, softmax_weights
 
 # B batch, h heads, n agents, N positions, d channels of a head, C = h d channels
 
@@ -95,6 +97,30 @@ class AgentAttention(nn.Module):
         values = linear_resize(v.movedim(-1, 1), q.shape[1:-1]).movedim(1, -1)
         return self.proj(mixed.view(x.shape) + self.local(values))
 
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens: what all agents together pass on.
+
+        Of a patch that gives one key, all pixels have the same weight.
+        """
+        sizes, axes = x.shape[1:-1], x.dim() - 2
+        q, (k, v) = self.q(x), self.kv(self.reduce(x)).chunk(2, -1)
+        weights = self.passed_on(q, self.agents(q), k, self.gather_bias(k.shape[1:-1]), self.read_bias(sizes))
+        side = x.shape[1] // k.shape[1] if isinstance(self.reduce, PatchReduction) else 1
+        numbers = numbered(sizes, x)[:, *(slice(side * length) for length in k.shape[1:-1])]
+        keys = partition(numbers, [side] * axes, False).flatten() - 1
+        pixels = side**axes
+        shares = weights.repeat_interleave(pixels, -1) / pixels
+        values = v.flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2).repeat_interleave(pixels, 2)
+        local = self.local(linear_resize(v.movedim(-1, 1), sizes).movedim(1, -1))
+        queries = torch.arange(shares.shape[2], device=x.device).expand(len(x), -1)
+        tokens = TokenWeights(shares, queries, keys.expand(len(x), -1), len(x), list(sizes))
+        return self.proj(joined(shares @ values).view(x.shape) + local), [tokens]
+
+    def passed_on(self, q: Tensor, agents: Tensor, k: Tensor, gather_hnN: Tensor, read_hnN: Tensor) -> Tensor:
+        """Return the weights of keys for queries, (B, h, N, M), through the agents; maps or tokens, channels last."""
+        q, agents, k = [t.flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, agents, k)]
+        return softmax_weights(q, agents, read_hnN.mT) @ softmax_weights(agents, k, gather_hnN)
+
     def agents(self, q: Tensor) -> Tensor:
         """Return the agents, (B, n, C), of the queries of a map."""
         return self.pool(q.movedim(-1, 1)).flatten(2).transpose(1, 2)
@@ -131,3 +157,14 @@ class ClassTokenAgentAttention(AgentAttention):
         mixed = self.ask(q, self.agents(q[:, 1:].unflatten(1, self.size)), k, v, gather_hnN, read_hnN)
         local = self.local(v[:, 1:].unflatten(1, self.size)).flatten(1, -2)
         return self.proj(torch.cat([mixed[:, :1], mixed[:, 1:] + local], 1))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens: what all agents together pass on."""
+        q, (k, v) = self.q(x), self.kv(x).chunk(2, -1)
+        gather_hnN = torch.cat([self.gather_token_bias, self.gather_bias(self.size)], 2)
+        read_hnN = torch.cat([self.read_token_bias, self.read_bias(self.size)], 2)
+        weights = self.passed_on(q, self.agents(q[:, 1:].unflatten(1, self.size)), k, gather_hnN, read_hnN)
+        mixed = joined(weights @ v.unflatten(-1, (self.heads, -1)).transpose(1, 2))
+        local = self.local(v[:, 1:].unflatten(1, self.size)).flatten(1, -2)
+        y = self.proj(torch.cat([mixed[:, :1], mixed[:, 1:] + local], 1))
+        return y, [between_all(weights, x.shape[1:-1])]

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.routed_attention import routed_attention
-from ...kernels.window_attention.layout import padded_sizes, partition
+from ...kernels.window_attention.layout import padded_sizes, partition, unpartition
 from ..blocks.channels_last import DepthwiseConvolution
+from .token_weights import TokenWeights, joined, numbered, softmax_weights
 
 # B batch, R regions, n positions of a region, t regions that one attends to, h heads, d channels of a head
 
@@ -75,6 +76,29 @@ class BiLevelRoutingAttention(nn.Module):
         local = self.local(qkv[..., 2 * self.qk_dim :])
         return self.proj(cropped(mixed.unflatten(1, whole.shape[1:-1]), sizes) + cropped(local, sizes))
 
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        sizes = list(x.shape[1:-1])
+        region = [size // self.regions if self.floor else -(-size // self.regions) for size in sizes]
+        whole_sizes = padded_sizes(sizes, region) if self.floor else [self.regions * side for side in region]
+        whole = padded(self.projected(x), whole_sizes) if self.floor else self.projected(padded(x, whole_sizes))
+        numbers = padded(numbered(sizes, x), whole_sizes)
+        routes_BRt = self.routes(whole, sizes, region)
+        in_regions, tokens_Rn = (partition(each, region, False) for each in (whole, numbers))
+        tokens_BRn = tokens_Rn.squeeze(-1).expand(len(x), -1, -1) - 1
+        regions_BRnC = in_regions.unflatten(0, (len(x), -1))
+        sample = torch.arange(len(x), device=x.device)[:, None, None]
+        keys_BRm = tokens_BRn[sample, routes_BRt].flatten(2)
+        kv = regions_BRnC[..., self.qk_dim :][sample, routes_BRt].flatten(2, 3).flatten(0, 1)
+        q, k, v = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for each in (in_regions[..., : self.qk_dim], kv[..., : self.qk_dim], kv[..., self.qk_dim :])
+        )
+        weights = softmax_weights(q, k)
+        mixed = unpartition(joined(weights @ v), whole_sizes, region, False)
+        y = self.proj(cropped(mixed, sizes) + cropped(self.local(whole[..., 2 * self.qk_dim :]), sizes))
+        return y, [TokenWeights(weights, tokens_BRn.flatten(0, 1), keys_BRm.flatten(0, 1), len(x), sizes)]
+
     def projected(self, x: Tensor) -> Tensor:
         """Return queries, keys and values; the queries so that division by the root of a head's channels is enough."""
         scale = torch.ones_like(self.qkv.weight[:, :1])
@@ -108,11 +132,11 @@ def region_tokens(sizes: list[int], region: list[int], device: torch.device) -> 
 
 
 def padded(x: Tensor, sizes: list[int]) -> Tensor:
-    """Return a map padded with zeros at the end of each axis, (B, *sizes, C)."""
+    """Return a map padded with zeros at the end of each axis, (B, *sizes, C); itself where it has these sizes."""
     missing = [0, 0]
     for axis in range(len(sizes) - 1, -1, -1):
         missing += [0, sizes[axis] - x.shape[axis + 1]]
-    return F.pad(x, missing)
+    return F.pad(x, missing) if max(missing) > 0 else x  # padding by nothing copies
 
 
 def cropped(x: Tensor, sizes: list[int]) -> Tensor:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.window_attention import window_attention
-from ...kernels.window_attention.layout import WindowLayout, partition, unpartition
+from ...kernels.window_attention.layout import WindowLayout, cut, partition, unpartition
+from .token_weights import TokenWeights, in_windows, numbered
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -80,3 +81,22 @@ class CrossShapedAttention(nn.Module):
                 y = y.narrow(other + 1, missing[-2 - 2 * other], size)
             mixed.append(y)
         return self.drop(self.proj(torch.cat(mixed, -1)))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        sizes, share = x.shape[1:-1], self.heads // len(self.encodings)
+        qkv = self.qkv(x).unflatten(-1, [3, self.heads, x.shape[-1] // self.heads])
+        mixed, found = [], []
+        for axis, encode in enumerate(self.encodings):
+            window = [size if self.whole or each == axis else self.stripe for each, size in enumerate(sizes)]
+            lacks = [-size % side for size, side in zip(sizes, window, strict=True)]
+            missing = [0, 0, *(end for lack in reversed(lacks) for end in (lack // 2, lack - lack // 2))]
+            layout = WindowLayout(window, [0] * len(window))
+            stripes = cut(F.pad(qkv[..., axis * share : (axis + 1) * share, :].flatten(-3), missing), layout)
+            y, weights = in_windows(stripes, share, None, layout, F.pad(numbered(sizes, x), missing), sizes)
+            v = stripes.chunk(3, -1)[2].mT.unflatten(2, window)
+            y = y + unpartition(encode(v).flatten(2).mT, y.shape[1:-1], window, False)
+            inside = [slice(lack // 2, lack // 2 + size) for lack, size in zip(lacks, sizes, strict=True)]
+            mixed.append(y[:, *inside])
+            found.append(weights)
+        return self.proj(torch.cat(mixed, -1)), found

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .token_weights import TokenWeights, between_all, joined, softmax_weights
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention of all positions (Vaswani et al. 2017, sec. 3.2): softmax(q kᵀ / sqrt(d)) v.
@@ -30,3 +32,9 @@ class SelfAttention(nn.Module):
         qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         return self.proj(mixed.transpose(1, 2).reshape(x.shape))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = softmax_weights(qkv[0], qkv[1])
+        return self.proj(joined(weights @ qkv[2]).view(x.shape)), [between_all(weights, x.shape[1:-1])]

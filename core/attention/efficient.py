@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from .token_weights import TokenWeights, between_all, joined
+
 # B batch, N positions, h heads
 
 
@@ -42,3 +44,13 @@ class EfficientAttention(nn.Module):
         context_Bhkv = torch.matmul(maps_BhNk.transpose(-2, -1), values_BhNv)
         mixed = torch.matmul(shares_BhNk, context_Bhkv).transpose(1, 2).flatten(2)
         return self.proj(mixed).unflatten(1, x.shape[1:-1])
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens, which are a query's shares of the keys' maps."""
+        q, k, v = self.qkv(x.flatten(1, -2)).split([self.widths[0], self.widths[0], self.widths[1]], -1)
+        shares, maps, values = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for each in (q.unflatten(-1, (self.heads, -1)).softmax(-1).flatten(-2), k.softmax(1), v)
+        )
+        weights = shares @ maps.mT
+        return self.proj(joined(weights @ values)).unflatten(1, x.shape[1:-1]), [between_all(weights, x.shape[1:-1])]

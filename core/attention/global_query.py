@@ -5,12 +5,14 @@ Hatamizadeh et al. 2023: "Global Context Vision Transformers", arXiv 2206.09959,
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
 from ..blocks.dimensions import CONVOLUTIONS, MAX_POOLS
 from ..blocks.transformer import TransformerBlock
+from .token_weights import TokenWeights, in_windows, numbered
 from .window import RelativePositionBias, WindowAttention
 
 
@@ -57,6 +59,16 @@ class GlobalQueryAttention(nn.Module):
             bias = (bias + mask.unsqueeze(1)).repeat(x.shape[0], 1, 1, 1)
         mixed = F.scaled_dot_product_attention(q, kv[0], kv[1], bias).transpose(1, 2).flatten(2)
         return self.drop(self.proj(merge(mixed, sizes, layout)))
+
+    def with_weights(self, x: Tensor, query: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; a token has the query of its place in a window."""
+        sizes = x.shape[1:-1]
+        layout = WindowLayout(self.window, [0] * len(sizes), mask_padding=True)
+        kv = self.kv(cut(x, layout))
+        q = query.flatten(1, -2).repeat_interleave(len(kv) // len(x), 0)
+        windows, bias = torch.cat([q, kv], -1), self.position(self.window)
+        mixed, weights = in_windows(windows, self.heads, bias, layout, numbered(sizes, x), sizes)
+        return self.proj(mixed), [weights]
 
 
 class GlobalQueryBlock(TransformerBlock):

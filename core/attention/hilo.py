@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...kernels.window_attention import projected_window_attention
 from ...kernels.window_attention.layout import WindowLayout, cut
+from .token_weights import TokenWeights, in_windows, joined, numbered, softmax_weights
 
 # B batch, N positions, h heads, d channels of a head
 
@@ -51,6 +52,11 @@ class HiLoAttention(nn.Module):
             parts.append(branch(x))
         return torch.cat(parts, -1)
 
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        parts = [branch.with_weights(x) for branch in self.branches.values()]
+        return torch.cat([y for y, _ in parts], -1), [each for _, weights in parts for each in weights]
+
 
 class WindowHeads(nn.Module):
     """Some heads that attend inside windows.
@@ -75,6 +81,13 @@ class WindowHeads(nn.Module):
         """Return what these heads give."""
         qkv, proj, layout = self.qkv, self.proj, WindowLayout(self.window, [0] * len(self.window))
         return projected_window_attention(x, qkv.weight, qkv.bias, proj.weight, proj.bias, self.heads, None, layout)
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        sizes, layout = x.shape[1:-1], WindowLayout(self.window, [0] * len(self.window))
+        windows = self.qkv(cut(x, layout))
+        mixed, weights = in_windows(windows, self.heads, None, layout, numbered(sizes, x), sizes)
+        return self.proj(mixed), [weights]
 
 
 class MeanHeads(nn.Module):
@@ -104,3 +117,22 @@ class MeanHeads(nn.Module):
         kv = self.kv(means).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, kv[0], kv[1])
         return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, x.shape[1:-1]))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens, of which those of a window are alike."""
+        layout = WindowLayout(self.window, [0] * len(self.window))
+        means_BGC = cut(x, layout).mean(1).unflatten(0, (x.shape[0], -1))
+        keys_GP = cut(numbered(x.shape[1:-1], x), layout).squeeze(-1) - 1
+        q = self.q(x.flatten(1, -2)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = self.kv(means_BGC).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        side = keys_GP.shape[1]
+        shares = softmax_weights(q, k).repeat_interleave(side, -1) / side
+        mixed = joined(shares @ v.repeat_interleave(side, 2))
+        tokens = TokenWeights(
+            shares,
+            torch.arange(q.shape[2], device=x.device).expand(len(x), -1),
+            keys_GP.flatten().expand(len(x), -1),
+            len(x),
+            list(x.shape[1:-1]),
+        )
+        return self.proj(mixed.unflatten(1, x.shape[1:-1])), [tokens]

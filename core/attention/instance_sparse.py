@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .token_weights import TokenWeights, between_all, joined, softmax_weights
+
 # B batch, h heads, N tokens, d channels of a head, R patterns
 
 
@@ -64,6 +66,15 @@ class InstanceSparseAttention(nn.Module):
         mask = self._mask(self._estimate(q, k)) if self.sparse else None
         mixed_BhNd = F.scaled_dot_product_attention(q, k, v, mask)
         return self.proj(mixed_BhNd.transpose(1, 2).flatten(2))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        q, k, v = self._heads(x)
+        bias = torch.zeros_like(q[:, :, :1, :1])
+        if self.sparse:
+            bias = bias.masked_fill(~self._mask(self._estimate(q, k)), -torch.inf)
+        weights = softmax_weights(q, k, bias)
+        return self.proj(joined(weights @ v)), [between_all(weights, x.shape[1:-1])]
 
     @torch.jit.export
     def estimate(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .offsets import offset_index
+from .token_weights import TokenWeights, between_all, joined, softmax_weights
 
 # B batch, N tokens, C channels, h heads, d channels of a head
 
@@ -68,6 +69,16 @@ class MixtureOfHeadsAttention(nn.Module):
         mixed_BhNd = _attend(q, F.normalize(k, dim=-1), v, bias_1hNN)
         gated_BNhd = mixed_BhNd.transpose(1, 2) * self.gates(tokens_BNC).unsqueeze(-1)
         return self.proj(gated_BNhd.flatten(2)).view_as(x)
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens before the gates of the heads."""
+        tokens_BNC = x.flatten(1, -2)
+        q, k, v = self.qkv(tokens_BNC).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        scale = F.softplus(self.temperature) * self.log_positions
+        q = (F.normalize(q, dim=-1) + self.query_embedding) * scale
+        weights = softmax_weights(q, F.normalize(k, dim=-1), self.position_bias(x.shape[1:-1]), scale=1.0)
+        mixed_BhNd = weights @ v * self.gates(tokens_BNC).mT.unsqueeze(-1)
+        return self.proj(joined(mixed_BhNd)).view_as(x), [between_all(weights, x.shape[1:-1])]
 
     def position_bias(self, sizes: list[int]) -> Tensor:
         """Return what is added to the scores of a map of these sizes, (h, N, N), queries before keys."""

@@ -5,11 +5,15 @@ Hassani et al. 2023: "Neighborhood Attention Transformer", arXiv 2204.07143; dil
 """
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
+from ...kernels.group_attention.groups import over_axes
 from ...kernels.neighborhood_attention import neighborhood_attention
+from ...kernels.neighborhood_attention.axis import Axis, visible
+from .token_weights import TokenWeights, joined, numbered, softmax_weights
 
 
 class NeighborhoodAttention(nn.Module):
@@ -79,6 +83,40 @@ class NeighborhoodAttention(nn.Module):
         for axis, size in enumerate(sizes):
             mixed = mixed.narrow(axis + 1, 0, size)
         return self.drop(self.proj(mixed))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens, made between all of them."""
+        sizes = x.shape[1:-1]
+        whole = self.padded(x) if self.pad_short else x
+        numbers = self.padded(numbered(sizes, x)) if self.pad_short else numbered(sizes, x)
+        q, k, v = self.qkv(whole).flatten(1, -2).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = softmax_weights(q, k, self.dense_bias(whole.shape[1:-1]))
+        mixed = joined(weights @ v).unflatten(1, whole.shape[1:-1])[:, *map(slice, sizes)]
+        tokens = (numbers.flatten() - 1).expand(len(x), -1)
+        return self.proj(mixed), [TokenWeights(weights, tokens, tokens, len(x), list(sizes))]
+
+    def dense_bias(self, sizes: Sequence[int]) -> Tensor:
+        """Return what is added to the scores between all tokens of a map, (h or 1, N, N): -inf outside of windows."""
+        seen, steps = [], []
+        for axis, size in enumerate(sizes):
+            facts = Axis(size, self.kernel[axis], self.dilation[axis], self.stride[axis], bool(self.causal[axis]))
+            place = torch.arange(size, device=self.proj.weight.device)
+            bounds = [
+                visible(facts, len(range(at % facts.dilation, size, facts.dilation)), at // facts.dilation)
+                for at in range(size)
+            ]
+            low, high = torch.tensor(bounds, device=place.device).T.unsqueeze(-1)
+            together = place[:, None] % facts.dilation == place % facts.dilation
+            count = place // facts.dilation
+            seen.append(together & (low <= count) & (count < high))
+            steps.append((count - count[:, None] + facts.kernel - 1).clamp(0, 2 * facts.kernel - 2))
+        hidden = ~over_axes(seen, torch.logical_and)
+        bias = self.proj.weight.new_zeros(1, *hidden.shape)
+        if self.bias is not None:
+            strides = [prod(self.bias.shape[axis + 2 :]) for axis in range(len(sizes))]
+            pairs = over_axes([step * stride for step, stride in zip(steps, strides, strict=True)], torch.add)
+            bias = self.bias.flatten(1)[:, pairs]
+        return bias.masked_fill(hidden, -torch.inf)
 
     def padded(self, x: Tensor) -> Tensor:
         """Return the map with zeros at the end of the axes that are shorter than their windows."""

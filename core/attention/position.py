@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ...kernels.position_attention import position_attention
 from ..blocks.dimensions import CONVOLUTIONS
+from .token_weights import TokenWeights, between_all, softmax_weights
 
 # B batch, C channels, K = C / reduction channels of a query or key, N positions
 
@@ -43,6 +44,13 @@ class PositionAttention(nn.Module):
         q_BNK, k_BNK, v_BNC = self._projected(tokens_BNC)
         mixed_BNC = position_attention(q_BNK, k_BNK, v_BNC)
         return self.gamma * mixed_BNC.transpose(1, 2).reshape(x.shape) + x
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        q_BNK, k_BNK, v_BNC = self._projected(x.flatten(2).transpose(1, 2))
+        weights = softmax_weights(q_BNK.unsqueeze(1), k_BNK.unsqueeze(1), scale=1.0)
+        mixed_BNC = weights.squeeze(1) @ v_BNC
+        return self.gamma * mixed_BNC.mT.reshape(x.shape) + x, [between_all(weights, x.shape[2:])]
 
     def _projected(self, tokens_BNC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries and keys (B, N, K) and values (B, N, C), by one product."""

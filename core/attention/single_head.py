@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ...kernels.position_attention import position_attention
 from ..blocks.convolution import ConvNorm
+from .token_weights import TokenWeights, between_all, softmax_weights
 
 # B batch, N positions, K channels of a query or key, P channels that attend
 
@@ -40,3 +41,13 @@ class SingleHeadAttention(nn.Module):
         mixed_BNP = position_attention(q_BNK * self.widths[0] ** -0.5, k_BNK, v_BNP)
         mixed = mixed_BNP.transpose(1, 2).reshape(attending.shape)
         return self.project(torch.relu(torch.cat([mixed, rest], 1)))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        attending, rest = x.split([self.widths[2], self.rest], 1)
+        tokens = self.qkv(self.norm(attending)).flatten(2).mT
+        q_BNK, k_BNK, v_BNP = tokens.split(self.widths, 2)
+        weights = softmax_weights(q_BNK.unsqueeze(1), k_BNK.unsqueeze(1))
+        mixed = (weights.squeeze(1) @ v_BNP).mT.reshape(attending.shape)
+        y = self.project(torch.relu(torch.cat([mixed, rest], 1)))
+        return y, [between_all(weights, x.shape[2:])]

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.window_attention import projected_window_attention
-from ...kernels.window_attention.layout import WindowLayout
+from ...kernels.window_attention.layout import WindowLayout, cut
 from .offsets import offset_index
+from .token_weights import TokenWeights, in_windows, numbered
 
 
 class RelativePositionBias(nn.Module):
@@ -125,6 +126,15 @@ class WindowAttention(nn.Module):
         return self.drop(
             projected_window_attention(x, qkv.weight, qkv.bias, proj.weight, proj.bias, self.heads, bias, layout, drop)
         )
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        sizes = x.shape[1:-1]
+        layout = self.fitted(sizes)
+        bias = None if self.position is None else self.position(layout.window, self.short_axis == "number")
+        windows = self.qkv(cut(x, layout))
+        mixed, weights = in_windows(windows, self.heads, bias, layout, numbered(sizes, x), sizes)
+        return self.proj(mixed), [weights]
 
     def fitted(self, sizes: list[int]) -> WindowLayout:
         """Return the layout for a map's sizes."""
