@@ -22,10 +22,9 @@ from foveal.apps.volseg.models.swinunetr import SwinUNETR
 from foveal.core.attention.volume_groups import (
     VolumeGroupAttention,
     VolumeGroupBlock,
-    group_tokens,
     key_bias,
-    ungroup_tokens,
 )
+from foveal.kernels.window_attention.layout import partition, unpartition
 
 THIN = (16, 96, 96)  # voxels, of a crop of thick slices, with the patch for these
 THICK = (32, 96, 96)
@@ -38,14 +37,14 @@ def plain_attention(layer: VolumeGroupAttention, x: Tensor) -> Tensor:
     dilated = layer.dilated and not layer.is_low(H)
     padded, members = layer.layout([D, H, W])
     missing = [0, 0, 0, padded[2] - W, 0, padded[1] - H, 0, padded[0] - D]
-    groups = group_tokens(F.pad(x, missing), members, dilated)
+    groups = partition(F.pad(x, missing), members, dilated)
     q, k, v = layer.qkv(groups).reshape(*groups.shape[:2], 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
     scores = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
     if padded[1] != H or padded[2] != W or (padded[0] != D and not dilated):
         real = F.pad(x.new_ones(B, D, H, W, 1), missing)
-        scores = scores + key_bias(group_tokens(real, members, dilated).squeeze(-1))
+        scores = scores + key_bias(partition(real, members, dilated).squeeze(-1))
     weights = torch.softmax(scores, dim=-1)
-    mixed = ungroup_tokens((weights @ v).transpose(1, 2).reshape(groups.shape), padded, members, dilated)
+    mixed = unpartition((weights @ v).transpose(1, 2).reshape(groups.shape), padded, members, dilated)
     return layer.proj(mixed[:, :D, :H, :W].contiguous())
 
 

@@ -8,38 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.window_attention.layout import partition, unpartition
 from ..blocks.drop_path import DropPath
+from ..blocks.mlp import FeedForward
+from .token_weights import TokenWeights, joined, numbered, softmax_weights
 
 # B batch, D H W tokens along depth, height and width, C channels, G groups, N tokens of a group, h heads
-
-
-def group_tokens(x_BDHWC: Tensor, members: list[int], dilated: bool) -> Tensor:
-    """Cut a volume into groups.
-
-    Args:
-        x_BDHWC: a volume whose sizes are multiples of `members`.
-        members: tokens of a group along each axis.
-        dilated: let a group's tokens lie as far apart as the volume allows, not side by side.
-
-    Returns:
-        (B * G, N, C), groups and the tokens in them in raster order.
-    """
-    B, D, H, W, C = x_BDHWC.shape
-    d, h, w = members[0], members[1], members[2]
-    if dilated:
-        cut = x_BDHWC.reshape(B, d, D // d, h, H // h, w, W // w, C).permute(0, 2, 4, 6, 1, 3, 5, 7)
-    else:
-        cut = x_BDHWC.reshape(B, D // d, d, H // h, h, W // w, w, C).permute(0, 1, 3, 5, 2, 4, 6, 7)
-    return cut.reshape(-1, d * h * w, C)
-
-
-def ungroup_tokens(groups_GNC: Tensor, sizes: list[int], members: list[int], dilated: bool) -> Tensor:
-    """Put the groups of `group_tokens` back into a volume of `sizes` (D, H, W): (B * G, N, C) -> (B, D, H, W, C)."""
-    D, H, W = sizes[0], sizes[1], sizes[2]
-    d, h, w = members[0], members[1], members[2]
-    cut = groups_GNC.reshape(-1, D // d, H // h, W // w, d, h, w, groups_GNC.shape[-1])
-    order = [0, 4, 1, 5, 2, 6, 3, 7] if dilated else [0, 1, 4, 2, 5, 3, 6, 7]
-    return cut.permute(order).reshape(-1, D, H, W, groups_GNC.shape[-1])
 
 
 class VolumeGroupAttention(nn.Module):
@@ -98,14 +72,29 @@ class VolumeGroupAttention(nn.Module):
         padded, members = self.layout([D, H, W])
         missing = [0, 0, 0, padded[2] - W, 0, padded[1] - H, 0, padded[0] - D]
         whole = F.pad(x, missing) if padded != [D, H, W] else x  # padding by nothing copies
-        groups_GNC = group_tokens(whole, members, dilated)
+        groups_GNC = partition(whole, members, dilated)
         ignored = padded[1] != H or padded[2] != W or (padded[0] != D and not dilated)
         real_GN: Tensor | None = None
         if ignored:
             ones = F.pad(x.new_ones([1, D, H, W, 1]), missing)
-            real_GN = group_tokens(ones, members, dilated).squeeze(-1).repeat(B, 1)
-        mixed = ungroup_tokens(self.attend(groups_GNC, real_GN), padded, members, dilated)
+            real_GN = partition(ones, members, dilated).squeeze(-1).repeat(B, 1)
+        mixed = unpartition(self.attend(groups_GNC, real_GN), padded, members, dilated)
         return self.drop(self.proj(mixed[:, :D, :H, :W]))
+
+    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
+        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
+        sizes = list(x.shape[1:-1])
+        dilated = self.dilated and not self.is_low(sizes[1])
+        padded, members = self.layout(sizes)
+        lacks = [whole - size for size, whole in zip(sizes, padded, strict=True)]
+        missing = [0, 0, 0, lacks[2], 0, lacks[1], 0, lacks[0]]
+        tokens_GN = partition(F.pad(numbered(sizes, x), missing), members, dilated).squeeze(-1).repeat(len(x), 1) - 1
+        groups_GNC = partition(F.pad(x, missing), members, dilated)
+        q, k, v = self.qkv(groups_GNC).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        ignored = any(lacks[1:]) or (lacks[0] > 0 and not dilated)
+        weights = softmax_weights(q, k, key_bias((tokens_GN >= 0).to(q.dtype)) if ignored else None)
+        mixed = unpartition(joined(weights @ v), padded, members, dilated)[:, *map(slice, sizes)]
+        return self.proj(mixed), [TokenWeights(weights, tokens_GN, tokens_GN, len(x), sizes)]
 
     def attend(self, groups_GNC: Tensor, real_GN: Tensor | None) -> Tensor:
         """Return the mixed values of each group, before the last projection; keys marked 0 are left out."""
@@ -185,13 +174,10 @@ class VolumeGroupBlock(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        hidden = int(dim * mlp_ratio)
         self.norm1 = nn.LayerNorm(dim)
         self.attention = VolumeGroupAttention(dim, heads, group, dilated, interval, qkv_bias, drop, attention_drop)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop)
-        )
+        self.mlp = FeedForward(dim, mlp_ratio, drop)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:

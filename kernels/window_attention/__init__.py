@@ -1,5 +1,7 @@
 """Softmax attention inside windows of a map of any number of axes, shifted or spread over the map, padding included."""
 
+from math import prod
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,8 +9,11 @@ from torch import Tensor
 from ..group_attention import group_attention
 from . import reference
 from .groups import window_groups
-from .layout import WindowLayout
+from .layout import WindowLayout, padded_sizes
 from .projected import projected_groups
+
+MANY_SCORES = 2**23
+"""With so many, a gradient on a CPU makes them again rather than keep them: new memory costs more than the products."""
 
 
 def window_attention(
@@ -16,7 +21,8 @@ def window_attention(
 ) -> Tensor:
     """Return softmax(q k^T / sqrt(d) + bias + mask) v inside each window of the map.
 
-    On a CPU some windows follow others, the backward pass too, so that scores and cut maps are never held as a whole.
+    On a CPU some windows follow others, the backward pass of large maps too, so that scores and cut maps are not held
+    as a whole.
 
     Args:
         qkv: (B, *spatial, 3, heads, d): queries, keys and values.
@@ -30,9 +36,9 @@ def window_attention(
     """
     if torch.jit.is_scripting():
         return reference.window_attention(qkv, bias, layout, fill, drop)
-    if not _on_cpu(qkv) or drop > 0:
-        return reference.window_attention(qkv, bias, layout, fill, drop)
     sizes = qkv.shape[1:-3]
+    if not _in_turns(qkv, sizes, qkv.shape[-2], layout, drop):
+        return reference.window_attention(qkv, bias, layout, fill, drop)
     table = None if bias is None else bias.flatten(1)
     return group_attention(qkv.flatten(1, -4), window_groups(sizes, layout), table, fill).unflatten(1, sizes)
 
@@ -67,7 +73,7 @@ def projected_window_attention(
     if torch.jit.is_scripting():
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
         return F.linear(mixed, proj_weight, proj_bias)
-    if not _on_cpu(x) or drop > 0:
+    if not _in_turns(x, x.shape[1:-1], heads, layout, drop):
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
         return F.linear(mixed, proj_weight, proj_bias)
     if not torch.is_grad_enabled():
@@ -80,6 +86,9 @@ def projected_window_attention(
     return F.linear(mixed.flatten(-2), proj_weight, proj_bias)
 
 
-def _on_cpu(x: Tensor) -> bool:
-    """Tell whether windows may follow one another: on a CPU, in a program that is run and not recorded."""
-    return x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+def _in_turns(x: Tensor, sizes: tuple[int, ...], heads: int, layout: WindowLayout, drop: float) -> bool:
+    """Tell whether windows follow one another: on a CPU, in a program that is run and not recorded, where it pays."""
+    if x.device.type != "cpu" or drop > 0 or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    tokens = prod(padded_sizes(sizes, layout.window))
+    return not torch.is_grad_enabled() or x.shape[0] * heads * tokens * prod(layout.window) > MANY_SCORES

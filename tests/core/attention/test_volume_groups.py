@@ -5,9 +5,7 @@ from foveal.core.attention.volume_groups import (
     VolumeGroupAttention,
     VolumeGroupBlock,
     dilated_members,
-    group_tokens,
     key_bias,
-    ungroup_tokens,
 )
 
 
@@ -18,14 +16,6 @@ def block(group=(2, 4, 4), dilated=False, interval=1, dim=6):
 
 def volume(*sizes, batch=1, dim=6):
     return torch.randn(batch, *sizes, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.mark.parametrize("dilated", [False, True])
-def test_ungrouping_undoes_grouping(dilated):
-    x = volume(4, 6, 9, batch=2)
-    groups = group_tokens(x, [2, 3, 3], dilated)
-    assert groups.shape == (2 * 2 * 2 * 3, 18, 6)
-    assert torch.equal(ungroup_tokens(groups, [4, 6, 9], [2, 3, 3], dilated), x)
 
 
 @pytest.mark.parametrize("dilated", [False, True])
