@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ...kernels.window_attention.layout import partition, unpartition
 from ..blocks.drop_path import DropPath
-from .token_weights import TokenWeights, joined, numbered, softmax_weights
 from ..blocks.mlp import FeedForward
 from .token_weights import TokenWeights, joined, numbered, softmax_weights
 
@@ -81,21 +80,6 @@ class VolumeGroupAttention(nn.Module):
             real_GN = partition(ones, members, dilated).squeeze(-1).repeat(B, 1)
         mixed = unpartition(self.attend(groups_GNC, real_GN), padded, members, dilated)
         return self.drop(self.proj(mixed[:, :D, :H, :W]))
-
-    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
-        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
-        sizes = list(x.shape[1:-1])
-        dilated = self.dilated and not self.is_low(sizes[1])
-        padded, members = self.layout(sizes)
-        lacks = [whole - size for size, whole in zip(sizes, padded, strict=True)]
-        missing = [0, 0, 0, lacks[2], 0, lacks[1], 0, lacks[0]]
-        tokens_GN = partition(F.pad(numbered(sizes, x), missing), members, dilated).squeeze(-1).repeat(len(x), 1) - 1
-        groups_GNC = partition(F.pad(x, missing), members, dilated)
-        q, k, v = self.qkv(groups_GNC).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        ignored = any(lacks[1:]) or (lacks[0] > 0 and not dilated)
-        weights = softmax_weights(q, k, key_bias((tokens_GN >= 0).to(q.dtype)) if ignored else None)
-        mixed = unpartition(joined(weights @ v), padded, members, dilated)[:, *map(slice, sizes)]
-        return self.proj(mixed), [TokenWeights(weights, tokens_GN, tokens_GN, len(x), sizes)]
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
