@@ -1,8 +1,8 @@
 """Speed and memory of PMAA beside the plain formulation: `python benchmarks/cloudremoval.py [ROW ...]`.
 
 Every row first checks that both forms agree, then times them in turns in one process; peak memory is taken in a fresh
-process for each form. The table is printed and appended to benchmarks/RESULTS.md. The megapixels per second of a scene
-are those of a tile of 256 x 256 pixels of the row `inference`, less what neighbouring tiles share.
+process for each form. The table is printed and appended to benchmarks/RESULTS.md. Whole scenes, from file to file, are
+measured by benchmarks/cloudremoval_scene.py.
 """
 
 from __future__ import annotations
