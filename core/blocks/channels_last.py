@@ -1,4 +1,7 @@
-"""Convolutional units of channels-last maps, for use beside token mixers. B batch, C channels."""
+"""Token mixers of channels-last maps among convolutions: units to use beside them, and their way into networks.
+
+B batch, C channels.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +74,23 @@ class LocalPatchInteraction(nn.Module):
         """Return the unit's output; the residual is the caller's."""
         x = F.gelu(self.conv1(x.movedim(-1, 1)))
         return self.conv2(self.norm(x)).movedim(1, -1)
+
+
+class ChannelsLast(nn.Module):
+    """A token mixer of channels-last maps, for a network whose maps are channels-first.
+
+    Args:
+        mixer: takes and returns (B, *spatial, C).
+    Shape: (B, C, *spatial) -> (B, C, *spatial).
+    """
+
+    def __init__(self, mixer: nn.Module) -> None:
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mixed map."""
+        return self.mixer(x.movedim(1, -1)).movedim(-1, 1)
 
 
 def depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:

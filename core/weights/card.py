@@ -39,7 +39,8 @@ class Card:
     Attributes:
         name: what people call these weights, e.g. "dlgsanet-tiny-x2".
         app: the app that runs them, e.g. "superres".
-        network: how to build the module: {"class_path": dotted path, "init_args": plain values}.
+        network: how to build the module: {"class_path": dotted path, "init_args": plain values}; among these, what
+            makes a part of it is such a mapping itself.
         kind: "dense", or "classes" for a classifier, (N, C, *frame) -> scores (N, len(outputs)), which `activation`
             makes probabilities, "softmax" of exclusive classes and "sigmoid" of independent ones; or "bag" for a
             classifier of bags, (1, instances, len(channels)) -> scores (1, len(outputs)).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,19 @@ def _build(class_path: str, arguments: Mapping[str, Any]) -> nn.Module:
     network = _network_class(class_path)
     try:
         with torch.random.fork_rng(devices=[]):
-            return network(**arguments)
+            return network(**{name: _with_makers(value) for name, value in arguments.items()})
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"weights card: {class_path} cannot be built from its init_args ({error}).") from None
+
+
+def _with_makers(value: Any) -> Any:
+    """Make of every class with arguments what makes such a module: called with what the network adds in front."""
+    if isinstance(value, list):
+        return [_with_makers(each) for each in value]
+    if isinstance(value, Mapping) and "class_path" in value:
+        arguments = {name: _with_makers(each) for name, each in value.get("init_args", {}).items()}
+        return partial(_network_class(value["class_path"]), **arguments)
+    return value
 
 
 def _network_class(class_path: str) -> type[nn.Module]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from foveal.core.blocks.channels_last import DepthwiseConvolution, LocalPatchInteraction, PatchReduction
+from foveal.core.blocks.channels_last import ChannelsLast, DepthwiseConvolution, LocalPatchInteraction, PatchReduction
 from foveal.tests.fixtures.blocks import assert_is_formula, assert_programs_agree, random_block, random_map
 
 
@@ -44,3 +44,15 @@ def test_patch_reduction_leaves_out_what_fills_no_patch(size):
 )
 def test_programs_agree(block):
     assert_programs_agree(block, random_map(2, 4, 6, 4), random_map(1, 8, 4, 4), channels=-1)
+
+
+@pytest.mark.parametrize("size", [(3, 5), (2, 3, 4)])
+def test_a_mixer_of_channels_last_maps_is_used_among_channels_first_ones(size):
+    block = random_block(ChannelsLast(torch.nn.Linear(4, 4)))
+
+    def formula(x):
+        return torch.einsum("oc,bc...->bo...", block.mixer.weight, x) + block.mixer.bias.view(-1, *[1] * len(size))
+
+    x = random_map(2, 4, *size)
+    assert_is_formula(block, formula, x)
+    assert_programs_agree(block, x, x[..., 1:])

@@ -13,11 +13,12 @@ from foveal.core.weights import shipped
 from foveal.core.weights.card import Card
 from foveal.core.weights.load import digest, load_model, load_program, save_weights
 
+NETWORK = "foveal.apps.superres.models.dlgsanet.DLGSANet"
 ARGUMENTS = {"scale": 2, "dim": 12, "groups": 1, "pairs": 1, "heads": 3, "kernel": 3}
 
 
 def tiny_card(**changes) -> Card:
-    network = {"class_path": "foveal.apps.superres.models.dlgsanet.DLGSANet", "init_args": ARGUMENTS}
+    network = {"class_path": NETWORK, "init_args": ARGUMENTS}
     return Card(
         **({"name": "tiny", "app": "superres", "network": network, "scale": 2, "tile": 64, "overlap": 8} | changes)
     )
@@ -192,6 +193,8 @@ def class_path(path, **arguments):
         ({"channels": ("grey",)}, "says in_channels 1, but its network has 3"),
         ({"dates": 2}, "says in_channels 6, but its network has 3"),
         (class_path("os.path.Join"), "not part of Foveal"),
+        (class_path(NETWORK, local={"class_path": "os.system"}), "'os.system' is not part of Foveal"),
+        (class_path(NETWORK, local=[{"class_path": "foveal.core.cli.main"}]), "is no network of Foveal"),
         (class_path("fovealx.models.Net"), "not part of Foveal"),
         (class_path("foveal.__main__.main"), "not part of Foveal"),
         (class_path("foveal.apps.superres.models.dlgsanet.Unknown"), "has no network"),
