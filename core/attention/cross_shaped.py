@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.window_attention import window_attention
 from ...kernels.window_attention.layout import WindowLayout, cut, partition, unpartition
+from ...kernels.window_attention.reference import attend
 from .token_weights import TokenWeights, in_windows, numbered
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -61,22 +61,27 @@ class CrossShapedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the map with what the tokens of each stripe have told one another."""
         sizes = x.shape[1:-1]
-        qkv = self.qkv(x).unflatten(-1, [3, self.heads, x.shape[-1] // self.heads])
-        share = self.heads // len(self.encodings)
+        branches = len(self.encodings)
+        weight = self.qkv.weight.unflatten(0, [3, branches, x.shape[-1] // branches])
+        bias = self.qkv.bias
         mixed: list[Tensor] = []
         for axis, encode in enumerate(self.encodings):
             window: list[int] = []
-            missing = [0, 0, 0, 0, 0, 0]  # none of the channels, heads and parts
+            missing = [0, 0]  # none of the channels
             for other, size in enumerate(sizes):
                 window.append(size if self.whole or other == axis else self.stripe)
             for other in range(len(sizes) - 1, -1, -1):
                 lack = -sizes[other] % window[other]
                 missing += [lack // 2, lack - lack // 2]
-            stripes = F.pad(qkv[..., axis * share : (axis + 1) * share, :], missing)
-            v = partition(stripes[..., 2, :, :].flatten(-2), window, False)
-            encoded = encode(v.transpose(1, 2).unflatten(2, window)).flatten(2).transpose(1, 2)
-            y = window_attention(stripes, None, WindowLayout(window, [0] * len(window))).flatten(-2)
-            y = y + unpartition(encoded, y.shape[1:-1], window, False)
+            own = None if bias is None else bias.view(3, branches, -1)[:, axis].flatten()
+            qkv = F.linear(x, weight[:, axis].flatten(0, 1), own)
+            if max(missing) > 0:  # padding by nothing copies
+                qkv = F.pad(qkv, missing)
+            stripes = partition(qkv, window, False)
+            v = stripes.chunk(3, -1)[2].transpose(1, 2).unflatten(2, window)
+            heads = [3, self.heads // branches, x.shape[-1] // self.heads]
+            y = attend(stripes.unflatten(-1, heads), None, None) + encode(v).flatten(2).transpose(1, 2)
+            y = unpartition(y, qkv.shape[1:-1], window, False)
             for other, size in enumerate(sizes):
                 y = y.narrow(other + 1, missing[-2 - 2 * other], size)
             mixed.append(y)

@@ -5,6 +5,8 @@ Liu et al. 2021 (Swin, arXiv 2103.14030, sec. 3.2: windows, cyclic shift and its
 TorchScript.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -137,6 +139,23 @@ def window_mask(sizes: list[int], layout: WindowLayout, like: Tensor, penalty: f
         hidden = 3e4 * (cut(real, layout).squeeze(-1).unsqueeze(1) - 1.0)
         mask = hidden if mask is None else mask + hidden
     return mask
+
+
+def kept_window_mask(sizes: Sequence[int], layout: WindowLayout, like: Tensor) -> Tensor | None:
+    """Return what `window_mask` does; made once for the same sizes, where no program is being recorded."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return window_mask(list(sizes), layout, like)
+    hashable = layout._replace(window=tuple(layout.window), shift=tuple(layout.shift))
+    return _window_mask(tuple(sizes), hashable, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+def _window_mask(
+    sizes: tuple[int, ...], layout: WindowLayout, dtype: torch.dtype, device: torch.device
+) -> Tensor | None:
+    with torch.inference_mode(False):
+        whole = layout._replace(window=list(layout.window), shift=list(layout.shift))
+        return window_mask(list(sizes), whole, torch.empty(0, dtype=dtype, device=device))
 
 
 def _pad(x: Tensor, sizes: list[int], whole: list[int]) -> Tensor:

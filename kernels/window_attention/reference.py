@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layout import WindowLayout, cut, merge, window_mask
+from .layout import WindowLayout, cut, kept_window_mask, merge, window_mask
 
 
 def window_attention(
@@ -25,7 +25,7 @@ def window_attention(
     windows = cut(map_BC, layout)
     if fill is not None:
         windows = windows + fill.flatten()
-    mixed = attend(windows.unflatten(-1, [3, h, d]), bias, window_mask(sizes, layout, qkv), drop)
+    mixed = attend(windows.unflatten(-1, [3, h, d]), bias, _mask(sizes, layout, qkv), drop)
     return merge(mixed, sizes, layout).unflatten(-1, [h, d])
 
 
@@ -42,20 +42,29 @@ def projected_window_attention(
     sizes = x.shape[1:-1]
     windows = F.linear(cut(x, layout), qkv_weight, qkv_bias)
     return merge(
-        attend(windows.unflatten(-1, [3, heads, -1]), bias, window_mask(sizes, layout, windows), drop), sizes, layout
+        attend(windows.unflatten(-1, [3, heads, -1]), bias, _mask(sizes, layout, windows), drop), sizes, layout
     )
 
 
 def attend(qkv: Tensor, bias: Tensor | None, mask: Tensor | None, drop: float = 0.0) -> Tensor:
     """Return (B * G, N, h * d) for windows of qkv (B * G, N, 3, h, d), bias (h, N, N) and mask (G, N or 1, N)."""
     q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    if q.device.type == "cpu" and q.requires_grad and drop == 0.0:  # faster there than the fused form's gradient
+        scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
+        if bias is not None:
+            scores = scores.add_(bias.to(qkv.dtype))
+        if mask is not None:
+            scores = (scores.unflatten(0, [-1, mask.shape[0]]) + mask.unsqueeze(1)).flatten(0, 1)
+        return torch.matmul(scores.softmax(-1), v).transpose(1, 2).flatten(2)
     added = None if bias is None else bias.to(qkv.dtype).unsqueeze(0)
     if mask is not None:
         apart = mask.unsqueeze(1)
         added = apart if added is None else apart + added
         added = added.repeat(q.shape[0] // mask.shape[0], 1, 1, 1)
-    if q.device.type == "cpu" and q.requires_grad and drop == 0.0:  # faster there than the fused form's gradient
-        scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
-        scores = scores if added is None else scores.add_(added)
-        return torch.matmul(scores.softmax(-1), v).transpose(1, 2).flatten(2)
     return F.scaled_dot_product_attention(q, k, v, added, drop).transpose(1, 2).flatten(2)
+
+
+def _mask(sizes: list[int], layout: WindowLayout, like: Tensor) -> Tensor | None:
+    if torch.jit.is_scripting():
+        return window_mask(sizes, layout, like)
+    return kept_window_mask(sizes, layout, like)
