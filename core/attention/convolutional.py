@@ -50,5 +50,8 @@ class SpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map."""
-        summary = torch.stack([largest(x, 1), x.mean(1)], 1)
-        return x * torch.sigmoid(self.score(summary))
+        return x * self.position_gate(x)
+
+    def position_gate(self, x: Tensor) -> Tensor:
+        """Return the weight of each position, (N, 1, H, W) or with depth."""
+        return torch.sigmoid(self.score(torch.stack([largest(x, 1), x.mean(1)], 1)))

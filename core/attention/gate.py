@@ -57,9 +57,9 @@ class AttentionGate(nn.Module):
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Return the weighted map."""
-        return self.project(x * self.weights(x, gate))
+        return self.project(x * self.position_gate(x, gate))
 
-    def weights(self, x: Tensor, gate: Tensor) -> Tensor:
+    def position_gate(self, x: Tensor, gate: Tensor) -> Tensor:
         """Return the weight of each position of the map, (B, 1, H, W) or with depth."""
         gathered = self.of_map(x)
         score = self.score(F.relu(gathered + self._resized(self.of_gate(gate), gathered)))

@@ -78,6 +78,10 @@ class PolarizedSpatialGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map."""
+        return x * self.position_gate(x)
+
+    def position_gate(self, x: Tensor) -> Tensor:
+        """Return the weight of each position, (N, 1, H, W) or with depth."""
         map_NCL = x.flatten(2)
         query_NM = self.query(map_NCL.mean(2))
         if self.value_softmax:
@@ -86,4 +90,4 @@ class PolarizedSpatialGate(nn.Module):
         else:
             direction_NC = torch.matmul(query_NM, self.value.weight)
             score_N1L = torch.softmax(torch.matmul(direction_NC.unsqueeze(1), map_NCL), 2)
-        return (map_NCL * torch.sigmoid(score_N1L)).view_as(x)
+        return torch.sigmoid(score_N1L).view_as(x[:, :1])

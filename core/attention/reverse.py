@@ -43,10 +43,18 @@ class ReverseAttention(nn.Module):
 
     def forward(self, features: Tensor, coarse: Tensor) -> Tensor:
         """Return the refined logits."""
-        guide = F.interpolate(coarse, size=features.shape[2:], mode="bilinear", align_corners=False)
+        guide = _resized(coarse, features)
         # A weight per position commutes with a convolution of 1x1, after which there are fewer channels to weight.
         rest = self.norm(self.reduce(features) * background(guide))
         return self.last(self.inner(rest)) + guide
+
+    def position_gate(self, features: Tensor, coarse: Tensor) -> Tensor:
+        """Return the weight of each position of the features, (N, 1, H, W)."""
+        return background(_resized(coarse, features))
+
+
+def _resized(coarse: Tensor, features: Tensor) -> Tensor:
+    return F.interpolate(coarse, size=features.shape[2:], mode="bilinear", align_corners=False)
 
 
 def background(logits: Tensor) -> Tensor:

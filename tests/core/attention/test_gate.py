@@ -32,17 +32,17 @@ def test_the_weights_are_those_of_the_formula(spatial_dims, options):
     if "spread" in options:
         weights = score.exp() / score.exp().flatten(1).sum(1).view(-1, *[1] * (spatial_dims + 1))
     weights = resized(weights, x.shape[2:])
-    torch.testing.assert_close(block.weights(x, gate), weights)
+    torch.testing.assert_close(block.position_gate(x, gate), weights)
     torch.testing.assert_close(block(x, gate), block.project(x * weights))
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_weights_lie_between_0_and_1_or_add_up_to_1(spatial_dims):
     x, gate = inputs(spatial_dims)
-    each = AttentionGate(6, 4, 3, spatial_dims=spatial_dims).weights(x, gate)
+    each = AttentionGate(6, 4, 3, spatial_dims=spatial_dims).position_gate(x, gate)
     assert each.shape == (2, 1, *SIZES[spatial_dims])
     assert 0 < each.min() < each.max() < 1
-    together = AttentionGate(6, 4, 3, spread=True, spatial_dims=spatial_dims).weights(x, gate)
+    together = AttentionGate(6, 4, 3, spread=True, spatial_dims=spatial_dims).position_gate(x, gate)
     torch.testing.assert_close(together.flatten(1).sum(1), torch.ones(2))
 
 
