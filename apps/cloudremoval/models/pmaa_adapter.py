@@ -15,13 +15,14 @@ from ....core.errors import UserError
 from ....core.messages import suggestion
 from ....core.weights.adapters import fill, rename
 from ....core.weights.card import Card
+from ....data.datasets.scene_series import CHANNELS
 from ..discriminator import PatchDiscriminator
 from .cloud_teacher import CloudTeacher
 from .pmaa import PMAA
 
 SOURCE = "https://github.com/XavierJiezou/PMAA"
-BANDS = ("red", "green", "blue", "near infrared")
 SIDE = 256  # pixels, of the images on which it was trained
+MIDDLE = 0.5  # subtracted from bands of 0..1, which then are divided by it
 
 GENERATOR, TEACHER, DISCRIMINATOR = "output_layer.0.weight", "conv_in.0.weight", "discriminator.0.weight"
 """A name that only this kind of file has."""
@@ -118,12 +119,16 @@ def _generator(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> PMAA:
     ours = {f"features.{name}" if name.split(".")[0] in extractor else name: value for name, value in ours.items()}
     net = PMAA(**arguments).to(state[GENERATOR].dtype)
     fill(net, rename(ours, BLOCKS))
-    names = _band_names(bands)
+    names, is_new = _band_names(bands), num_outputs == bands  # the older set is of pictures, and colours alone come out
     net.card = _card(
-        "pmaa-sen2mtc-new" if num_outputs == bands else "pmaa-sen2mtc-old",
+        "pmaa-sen2mtc-new" if is_new else "pmaa-sen2mtc-old",
         net,
         arguments,
-        channels=tuple(f"date {date + 1} {band}" for date in range(dates) for band in names),
+        channels=names,
+        dates=dates,
+        unit="reflectance" if is_new else "",
+        mean=(MIDDLE,) * bands,
+        std=(MIDDLE,) * bands,
         outputs=names[:num_outputs] if num_outputs <= bands else tuple(f"band {i + 1}" for i in range(num_outputs)),
         smallest_size=net.smallest_size,
     )
@@ -136,7 +141,8 @@ def _teacher(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> CloudTea
     arguments = {"bands": bands, "dim": dim}
     net = CloudTeacher(**arguments).to(state[TEACHER].dtype)
     fill(net, {f"extractor.{name}": value for name, value in rename(state, EXTRACTOR).items()})
-    net.card = _card("pmaa-cloud-teacher", net, arguments, channels=_band_names(bands), outputs=("clear sky",))
+    seen = {"channels": _band_names(bands), "value_range": (-1.0, 1.0)}
+    net.card = _card("pmaa-cloud-teacher", net, arguments, outputs=("clear sky",), **seen)
     return net
 
 
@@ -163,28 +169,17 @@ def _agree(config: Mapping[str, Any], found: Mapping[str, Any]) -> None:
 
 
 def _band_names(bands: int) -> tuple[str, ...]:
-    return BANDS if bands == len(BANDS) else tuple(f"band {i + 1}" for i in range(bands))
+    return CHANNELS if bands == len(CHANNELS) else tuple(f"band {i + 1}" for i in range(bands))
 
 
-def _card(
-    name: str,
-    net: nn.Module,
-    arguments: dict[str, Any],
-    channels: tuple[str, ...],
-    outputs: tuple[str, ...],
-    smallest_size: int = 1,
-) -> Card:
+def _card(name: str, net: nn.Module, arguments: dict[str, Any], **facts: Any) -> Card:
     return Card(
         name=name,
         app="cloudremoval",
         network={"class_path": f"{type(net).__module__}.{type(net).__name__}", "init_args": arguments},
-        channels=channels,
-        value_range=(-1.0, 1.0),
-        size_multiple=1,
-        smallest_size=smallest_size,
         tile=SIDE,
         overlap=SIDE // 8,
-        outputs=outputs,
         licence="MIT",
         training={"source": SOURCE},
+        **facts,
     )

@@ -138,15 +138,15 @@ def test_file_is_recognised_and_its_card_says_what_it_takes(state, tmp_path):
     net = load_model(tmp_path / "pmaa_new.pth")
     assert isinstance(net, PMAA)
     card = net.card
-    assert (card.name, card.app, card.tile, card.value_range) == ("pmaa-sen2mtc-new", "cloudremoval", 256, (-1.0, 1.0))
-    assert card.channels[:5] == ("date 1 red", "date 1 green", "date 1 blue", "date 1 near infrared", "date 2 red")
-    assert card.outputs == ("red", "green", "blue", "near infrared")
+    assert (card.name, card.app, card.tile, card.value_range) == ("pmaa-sen2mtc-new", "cloudremoval", 256, (0.0, 1.0))
+    assert card.channels == card.outputs == ("red", "green", "blue", "nir")
+    assert (card.dates, card.unit, card.mean, card.std) == (3, "reflectance", (0.5,) * 4, (0.5,) * 4)
 
 
 def test_other_sizes_are_read_from_the_weights():
     net = load_reference("pmaa", generator_state(8, 3, dates=2, dtype=torch.float64))
     assert net.card.network["init_args"] == {"dates": 2, "bands": 4, "num_outputs": 3, "dim": 8}
-    assert net.card.outputs == ("red", "green", "blue")
+    assert (net.card.dates, net.card.unit, net.card.outputs) == (2, "", ("red", "green", "blue"))
     assert net.head.weight.dtype == torch.float64
 
 
