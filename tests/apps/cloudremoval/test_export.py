@@ -50,4 +50,4 @@ def test_an_exported_program_clears_a_place_as_its_checkpoint(format, tmp_path, 
     assert expected.std() > 100
     assert expected.max() <= 10_000
     for found in cleared(place, program, tmp_path / "program"):
-        assert abs(found - expected).max() <= 1  # another order of sums may round otherwise
+        assert abs(found - expected).max() <= 5  # of 10,000: other run times sum in another order
