@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
+from typing import NamedTuple
 
 import numpy as np
 
 from .atomic import written_beside
 
 OPACITY = 0.5
+PANEL = 2.9
+"""Inches of one picture of a row."""
+LETTERS = 16
+"""Of a caption in an inch."""
 
 
 def overlay(image: np.ndarray, attention: np.ndarray, low: float, high: float, colours: str = "turbo") -> np.ndarray:
@@ -34,12 +40,29 @@ def overlay(image: np.ndarray, attention: np.ndarray, low: float, high: float, c
     return ((OPACITY * painted + (1 - OPACITY) * grey) * 255).round().astype(np.uint8)
 
 
+class Panel(NamedTuple):
+    """One picture of a row.
+
+    Attributes:
+        title: above it.
+        image: (C, H, W) in 0..1, C 1 or 3.
+        attention: (h, w), laid over the image; None for the image alone.
+        ends: lowest and highest value of the colours; None for those of the map.
+    """
+
+    title: str
+    image: np.ndarray
+    attention: np.ndarray | None = None
+    ends: tuple[float, float] | None = None
+
+
 def draw_attention(
     image: np.ndarray,
     maps: Sequence[tuple[str, np.ndarray, tuple[float, float] | None]],
     path: Path,
     title: str = "",
     colours: str = "turbo",
+    caption: str = "",
 ) -> None:
     """Draw an image and each map over it, side by side, each with the legend of its colours.
 
@@ -49,27 +72,47 @@ def draw_attention(
         path: the PNG file to write.
         title: of the whole picture.
         colours: a colour map of matplotlib.
+        caption: what is shown, below.
+    """
+    panels = [Panel("image", image), *(Panel(name, image, each, ends) for name, each, ends in maps)]
+    draw_panels(panels, path, title, colours, caption)
+
+
+def draw_panels(
+    panels: Sequence[Panel], path: Path, title: str = "", colours: str = "turbo", caption: str = ""
+) -> None:
+    """Draw pictures side by side, those with a map with the legend of its colours.
+
+    Args:
+        panels: the pictures.
+        path: the PNG file to write.
+        title: of all.
+        colours: a colour map of matplotlib.
+        caption: what is shown, below.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
 
-    height, width = image.shape[-2:]
-    panels = 1 + len(maps)
-    figure = Figure(figsize=(2.9 * panels, 2.5 * height / width + 0.9), layout="constrained", dpi=110)
-    first, *others = figure.subplots(1, panels, squeeze=False)[0]
-    first.imshow(np.broadcast_to(image, (3, height, width)).transpose(1, 2, 0).clip(0, 1))
-    first.set_title("image", fontsize=10)
-    for axes, (name, attention, ends) in zip(others, maps, strict=True):
-        low, high = ends or (float(attention.min()), float(attention.max()))
-        axes.imshow(overlay(image, attention, low, high, colours))
-        axes.set_title(name, fontsize=10)
+    lines = wrap(caption, int(PANEL * len(panels) * LETTERS))
+    tallest = max(each.image.shape[-2] / each.image.shape[-1] for each in panels)
+    size = (PANEL * len(panels), 2.5 * tallest + 0.9 + 0.16 * len(lines))
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        axes.set_title(panel.title, fontsize=10)
+        axes.set_axis_off()
+        if panel.attention is None:
+            shown = np.broadcast_to(panel.image, (3, *panel.image.shape[-2:]))
+            axes.imshow(shown.transpose(1, 2, 0).clip(0, 1))
+            continue
+        low, high = panel.ends or (float(panel.attention.min()), float(panel.attention.max()))
+        axes.imshow(overlay(panel.image, panel.attention, low, high, colours))
         legend = ScalarMappable(Normalize(low, high if high > low else low + 1e-6), colours)
         bar = figure.colorbar(legend, ax=axes, orientation="horizontal", fraction=0.05, pad=0.02)
         bar.ax.tick_params(labelsize=7)
         bar.ax.locator_params(nbins=4)
-    for axes in (first, *others):
-        axes.set_axis_off()
     figure.suptitle(title, fontsize=10)
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=8)
     with written_beside(path) as part:
         figure.savefig(part, format="png")

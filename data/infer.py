@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import UserError
+from ..core.explanation import Explainer
 from ..core.inference.batch import MANIFEST, Item, is_named_as_file, pair_paths, run_batch
 from ..core.inference.command import open_engine
 from ..core.inference.engine import Engine, Progress
 from ..core.inference.fan import Fan, Part
 from ..core.inference.grey import as_rgb
+from ..core.inference.intensity import with_intensity
 from ..core.inference.streams import Sink, Source
 from ..core.inference.tta import HIGHEST_VARIANCE, probability_of
 from ..core.weights.card import Activation, Card
@@ -135,12 +137,14 @@ class Wanted:
         probabilities: write probabilities in place of labels.
         uncertainty: write the variance of the probabilities over mirrored views beside the output.
         overlay: the folder for pictures with the outlines of the classes; None for none.
+        explain: the folder for pictures of where the network looks at single images; None for none.
     """
 
     suffix: str | None = None
     probabilities: bool = False
     uncertainty: bool = False
     overlay: Path | None = None
+    explain: Path | None = None
 
 
 def run_files(
@@ -214,11 +218,12 @@ class _Files:
             chances = probability_of(card)
         self.engine = engine.with_card(activation=chances) if wanted.probabilities else engine
         self.card = self.engine.card
-        if wanted.overlay:
-            if card.activation == "none":
-                raise UserError(f"--overlay: {card.name} gives values, which have no outlines; leave it out.")
-            if suffix_of(wanted.overlay) in output_suffixes(kinds) or wanted.overlay.is_file():
-                raise UserError(f"--overlay {wanted.overlay}: pictures go to a folder; give its name.")
+        if wanted.overlay and card.activation == "none":
+            raise UserError(f"--overlay: {card.name} gives values, which have no outlines; leave it out.")
+        for name, folder in (("overlay", wanted.overlay), ("explain", wanted.explain)):
+            if folder and (suffix_of(folder) in output_suffixes(kinds) or folder.is_file()):
+                raise UserError(f"--{name} {folder}: pictures go to a folder; give its name.")
+        self.explainer = Explainer(engine.network, card, engine.device) if wanted.explain else None
 
     def is_input(self, path: Path) -> bool:
         """Tell whether a folder is one input, or a file is one whatever its name."""
@@ -261,6 +266,8 @@ class _Files:
             found["uncertainty"] = output.with_name(f"{stem}_uncertainty{other}")
         if self.wanted.overlay:
             found["overlay"] = self.wanted.overlay / f"{stem}_overlay{'.mp4' if kind == 'video' else '.png'}"
+        if self.wanted.explain and kind in ("image", "dicom") and not path.is_dir():
+            found["explain"] = self.wanted.explain / f"{stem}_explain.png"
         return found
 
     def work(self, item: Item, fingerprint: str, progress: Progress) -> None:
@@ -290,6 +297,15 @@ class _Files:
                 sink = open_overlay(item.beside["overlay"], kind, source, card, fingerprint)
                 parts.append(Part(stack.enter_context(sink), own, card.activation))
             _run(raw, seen, Fan(parts), progress)
+            if self.explainer:
+                self._explain(item, with_intensity(seen, engine.card))
+
+    def _explain(self, item: Item, source: Source) -> None:
+        """Draw where the network looks at an image."""
+        if "explain" not in item.beside or source.spatial != 2:
+            raise UserError(f"--explain: {item.input} holds several images; give single ones.")
+        image = source.read(tuple(slice(0, size) for size in source.shape[1:]))
+        self.explainer.draw(image, item.beside["explain"], item.input.name)
 
     def _suffix(self, path: Path, kind: Kind, own: str) -> str:
         """Return what an output's name ends in, given what the input's does."""

@@ -29,6 +29,7 @@ from ...data.unit_image import fit, read_unit_image
 from .models.medusa import AttentionMaps
 
 KINDS = ("image", "dicom")
+CAPTION = "Attention: MEDUSA's body, 0 to 1. Scales: the mean over channels of the gate that it makes for each."
 MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
 LARGEST_PICTURE = 640
 
@@ -38,7 +39,7 @@ def classify(
     facts: Mapping[str, object],
     inputs: Sequence[Path],
     output: Path,
-    overlay: Path | None = None,
+    explain: Path | None = None,
     batch: int = 1,
     device: str = "auto",
     precision: Precision = "float32",
@@ -55,7 +56,7 @@ def classify(
         facts: what its outputs depend on.
         inputs: files, and folders whose files are taken.
         output: a .csv or .json file.
-        overlay: the folder for pictures of the attention; None for none.
+        explain: the folder for pictures of the attention; None for none.
         batch: images computed at once, where the card has a frame; exported programs take one.
         device: where to compute.
         precision: what a network computes in.
@@ -73,9 +74,9 @@ def classify(
     batch = batch if isinstance(program, nn.Module) else 1
     suffixes = input_suffixes(KINDS)
     files = [each for path in inputs for each in find_inputs(path, suffixes, is_dicom_file)]
-    places = _places(files, overlay)
-    classifier = Classifier(program, device, precision, tta, overlay is not None)
-    facts = {**facts, "precision": precision, "tta": tta, "overlay": overlay}
+    places = _places(files, explain)
+    classifier = Classifier(program, device, precision, tta, explain is not None)
+    facts = {**facts, "precision": precision, "tta": tta, "explain": explain}
     marks = [fingerprint(file, facts) for file in files]
     work = hashlib.sha256("".join(marks).encode()).hexdigest()
     journal = Journal(output.parent)
@@ -122,7 +123,7 @@ class Classifier:
         is_module = isinstance(program, nn.Module)
         self.context = partial(autocast, self.device, precision) if is_module else nullcontext
         if attends and is_module and not hasattr(program, "attend"):
-            raise UserError(f"--overlay: {self.card.name} has no attention to show; leave it out.")
+            raise UserError(f"--explain: {self.card.name} has no attention to show; leave it out.")
         net = AttentionMaps(program) if attends and is_module else program
         self.program = prepared(net, replace(self.card, frame=()))  # files come in the frame, and classes have none
         self.tta = tta
@@ -178,16 +179,17 @@ class Classifier:
                 "classes."
             )
         if self.attends and not maps:
-            raise UserError(f"--overlay: {self.card.name} was exported without its attention; give its checkpoint.")
+            raise UserError(f"--explain: {self.card.name} was exported without its attention; give its checkpoint.")
         return logits, torch.cat(maps, dim=1) if maps else x[:, :0]
 
     @staticmethod
     def _draw(image: np.ndarray, maps: np.ndarray, row: Row, path: Path) -> None:
         from ...core.attention_overlay import draw_attention
+        from ...core.explanation import WARNING
 
         told = ", ".join(f"{name} {each:.0%}" for name, each in row["probabilities"].items())
         named = [(title, each, None) for title, each in zip(MAP_TITLES, maps, strict=False)]
-        draw_attention(image, named, path, f"{Path(row['input']).name}: {told}")
+        draw_attention(image, named, path, f"{Path(row['input']).name}: {told}", caption=f"{CAPTION} {WARNING}")
 
 
 class _Rows:
@@ -228,21 +230,21 @@ class _Rows:
         self.path.unlink(missing_ok=True)
 
 
-def _places(files: Sequence[Path], overlay: Path | None) -> dict[Path, Path]:
+def _places(files: Sequence[Path], explain: Path | None) -> dict[Path, Path]:
     """Return where the picture of each file goes."""
     if len(set(files)) < len(files):
         raise UserError("--input: names a file twice; give it once.")
-    if overlay is None:
+    if explain is None:
         return {}
-    if overlay.suffix.lower() in (*input_suffixes(KINDS), *TABLES) or overlay.is_file():
-        raise UserError(f"--overlay {overlay}: pictures go to a folder; give its name.")
-    places = {file: overlay / f"{file.stem}_attention.png" for file in files}
+    if explain.suffix.lower() in (*input_suffixes(KINDS), *TABLES) or explain.is_file():
+        raise UserError(f"--explain {explain}: pictures go to a folder; give its name.")
+    places = {file: explain / f"{file.stem}_explain.png" for file in files}
     for file, place in places.items():
         same = [str(each) for each, other in places.items() if other == place]
         if len(same) > 1:
             raise UserError(f"{', '.join(same)}: would have the same picture {place}; run them one by one.")
         if place.resolve() in {each.resolve() for each in files}:
-            raise UserError(f"--overlay {overlay}: would replace {file}; give another folder.")
+            raise UserError(f"--explain {explain}: would replace {file}; give another folder.")
     return places
 
 

@@ -21,6 +21,7 @@ def infer(
     probabilities: bool = False,
     uncertainty: bool = False,
     overlay: Path | None = None,
+    explain: Path | None = None,
     series: str | None = None,
     resample: bool = False,
     page: int | None = None,
@@ -57,8 +58,8 @@ def infer(
         probabilities: Write the probability of each class in place of labels.
         uncertainty: Write a second output, named ..._uncertainty: how far mirrored views of the input disagree, as the
             variance of the probabilities, 0 to 0.25; in images 0.25 is white. Eight times slower.
-        overlay: Folder for pictures to look at: outlines of the classes over the image or over slices of the volume;
-            for a classifier, where it looks.
+        overlay: Folder for pictures to look at: outlines of the classes over the image or over slices of the volume.
+        explain: Folder for pictures of where the network looks at an image, named ..._explain.png; none of volumes.
         series: DICOM, the series to take where a folder holds several: its number in the list that is shown, or UID.
         resample: DICOM, bring tilted or unevenly spaced slices onto an even grid.
         page: TIFF images, the page to read, counted from 1.
@@ -87,18 +88,18 @@ def infer(
         from .classify import classify
 
         dense = {"suffix": suffix, "axis": axis, "probabilities": probabilities, "uncertainty": uncertainty}
-        dense |= {**options, "tile": None if tile == "auto" else tile, "overlap": overlap}
+        dense |= {**options, "overlay": overlay, "tile": None if tile == "auto" else tile, "overlap": overlap}
         for name, value in dense.items():
             if value not in (None, False):
                 logger.warning("--%s has no effect: %s classifies whole images.", name, weights)
-        classify(program, facts, input, output, overlay, batch, device, precision, tta, overwrite, quiet)
+        classify(program, facts, input, output, explain, batch, device, precision, tta, overwrite, quiet)
         return
     engine, facts = make_engine(program, facts, tile, overlap, device, precision, tta, batch=batch)
     if axis is not None:
         if axis not in (0, 1, 2):
             raise UserError(f"--axis {axis}: a volume has the axes 0, 1 and 2.")
         engine = engine.with_card(axis=axis)
-    wanted = Wanted(suffix, probabilities, uncertainty, overlay)
+    wanted = Wanted(suffix, probabilities, uncertainty, overlay, explain)
     facts["axis"] = engine.card.axis
     run_files(engine, facts, input, output, options, KINDS, wanted, False, overwrite, quiet, shown_intensity)
 

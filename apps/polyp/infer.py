@@ -13,6 +13,7 @@ def infer(
     probabilities: bool = False,
     uncertainty: bool = False,
     overlay: Path | None = None,
+    explain: Path | None = None,
     page: int | None = None,
     tile: int | Literal["auto", "whole"] = "auto",
     overlap: int | None = None,
@@ -38,6 +39,7 @@ def infer(
         uncertainty: Write a second output, named ..._uncertainty: how far mirrored views of the input disagree, as the
             variance of the probability, 0.25 being white. Eight times slower.
         overlay: Folder for pictures and videos to look at: the outlines over the input.
+        explain: Folder for pictures of where the network looks at an image, named ..._explain.png; none of videos.
         page: TIFF images, the page to read, counted from 1.
         tile: Side of a tile in input pixels; "whole" computes the image in one pass.
         overlap: Input pixels that neighbouring tiles share; the weights say how many if not given.
@@ -57,7 +59,7 @@ def infer(
     from ...data.infer import Wanted, run_files
 
     engine, facts = open_engine("polyp", weights, None, tile, overlap, device, precision, tta)
-    wanted = Wanted(None, probabilities, uncertainty, overlay)
+    wanted = Wanted(None, probabilities, uncertainty, overlay, explain)
     run_files(
         engine, facts, input, output, {"page": page}, ("image", "video"), wanted, overwrite=overwrite, quiet=quiet
     )

@@ -37,7 +37,7 @@ def attention_maps(network: nn.Module, *inputs: Tensor, within: nn.Module | None
     """
     with torch.no_grad(), written_out(network, within) as found:
         network(*inputs)
-    return {name: torch.cat([part.over_map() for part in parts], 1) for name, parts in _used(found).items()}
+    return {name: torch.cat([part.over_map() for part in parts], 1) for name, parts in found.items()}
 
 
 def relevance_maps(
@@ -63,10 +63,19 @@ def relevance_maps(
     """
     with torch.enable_grad(), written_out(network, within) as found:
         value = score(network(*(each.detach().requires_grad_(each.is_floating_point()) for each in inputs)))
-    used = _used(found)
-    weights = [part.weights for parts in used.values() for part in parts]
+    return contributions(found, value)
+
+
+def contributions(found: Found, value: Tensor) -> dict[str, Tensor]:
+    """Return the contribution of each mixer to a number, see `relevance_maps`.
+
+    Args:
+        found: what `written_out` yielded while gradients were on.
+        value: what was made of the network's output.
+    """
+    weights = [part.weights for parts in found.values() for part in parts]
     grads = iter(torch.autograd.grad(value, weights, allow_unused=True))
-    return {name: _contribution(parts, [next(grads) for _ in parts]) for name, parts in used.items()}
+    return {name: _contribution(parts, [next(grads) for _ in parts]) for name, parts in found.items()}
 
 
 def gate_maps(network: nn.Module, *inputs: Tensor, within: nn.Module | None = None) -> dict[str, Tensor]:
@@ -88,7 +97,9 @@ def gate_maps(network: nn.Module, *inputs: Tensor, within: nn.Module | None = No
     def keep(name: str, gate: nn.Module, given: tuple[Tensor, ...], _: Tensor) -> None:
         found[_free(name, found)] = gate.position_gate(*given)
 
-    gates = _modules(network, within, "position_gate")
+    gates = modules_with("position_gate", network, within)
+    if not gates:
+        raise UserError(f"{type(network).__name__} has no gate over positions; nothing can be shown.")
     handles = [module.register_forward_hook(partial(keep, name)) for name, module in gates.items()]
     try:
         with torch.no_grad():
@@ -112,7 +123,11 @@ def written_out(network: nn.Module, within: nn.Module | None = None) -> Iterator
         output, found[_free(name, found)] = mixer.with_weights(*given)
         return output
 
-    mixers = _modules(network, within, "with_weights")
+    mixers = modules_with("with_weights", network, within)
+    if not mixers:
+        raise UserError(
+            f"{type(network).__name__} has no token mixer with attention maps; nothing can be shown."
+        )
     for name, mixer in mixers.items():
         mixer.forward = partial(forward, name, mixer)
     try:
@@ -120,25 +135,24 @@ def written_out(network: nn.Module, within: nn.Module | None = None) -> Iterator
     finally:
         for mixer in mixers.values():
             del mixer.forward  # that of its class is left
+    if not found:
+        raise UserError("none of the attention blocks was used for this input; give another part of the network.")
 
 
-def _modules(network: nn.Module, within: nn.Module | None, method: str) -> dict[str, nn.Module]:
-    """Return the modules that have a method, by their names in the network; but not those inside of such."""
+def modules_with(method: str, network: nn.Module, within: nn.Module | None = None) -> dict[str, nn.Module]:
+    """Return the modules that have a method, by their names in the network; but not those inside of such.
+
+    Args:
+        method: "with_weights" for token mixers, "position_gate" for gates.
+        network: where to look.
+        within: the part of it that is searched; None for all of it.
+    """
     inside = set((within or network).modules())
     found: dict[str, nn.Module] = {}
     for name, module in network.named_modules():
         nested = any(name.startswith(f"{outer}.") for outer in found)
         if module in inside and callable(getattr(type(module), method, None)) and not nested:
             found[name or "network"] = module
-    if not found:
-        what = "token mixer with attention maps" if method == "with_weights" else "gate over positions"
-        raise UserError(f"{type(network).__name__} has no {what} of this package, so there is nothing to explain.")
-    return found
-
-
-def _used(found: Found) -> Found:
-    if not found:
-        raise UserError("none of the network's attention blocks was used for this input; give another part of it.")
     return found
 
 

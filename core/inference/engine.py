@@ -74,6 +74,7 @@ class Engine:
         if card.kind != "dense":
             whole = "bag" if card.kind == "bag" else "image"
             raise UserError(f"{card.name} gives one answer for a whole {whole}; run `foveal {card.app} infer`.")
+        self.network = program
         self.program = prepared(program, card)
         self.card = card
         self.device = find_device(str(device))
@@ -106,7 +107,7 @@ class Engine:
             program: has a `card` of its own, of the same sizes and scale.
         """
         other = copy(self)
-        other.card, other.tta = program.card, False
+        other.card, other.network, other.tta = program.card, program, False
         other.program = other.evaluate = prepared(program, program.card)
         return other
 

@@ -145,16 +145,16 @@ def test_a_table_of_others_is_replaced_only_when_told(folder, contrast, tmp_path
     ("options", "message"),
     [
         ({"output": "out.png"}, "classes go into a table; end the name in .csv or .json"),
-        ({"overlay": "see.png"}, "pictures go to a folder"),
-        ({"overlay": "see"}, "was exported without its attention; give its checkpoint"),
+        ({"explain": "see.png"}, "pictures go to a folder"),
+        ({"explain": "see"}, "was exported without its attention; give its checkpoint"),
         ({"batch": 0}, "--batch 0: give at least 1"),
         ({"twice": True}, "names a file twice"),
     ],
 )
 def test_impossible_options_are_told(folder, contrast, tmp_path, options, message):
     output = tmp_path / options.pop("output", "out.csv")
-    if "overlay" in options:
-        options["overlay"] = tmp_path / options["overlay"]
+    if "explain" in options:
+        options["explain"] = tmp_path / options["explain"]
     inputs = [folder / "a.png"] * (1 + options.pop("twice", False))
     with pytest.raises(UserError, match=message):
         run(contrast, inputs, output, **options)
@@ -186,8 +186,8 @@ def test_pictures_show_where_medusa_looks(folder, tmp_path):
     weights = save_network(
         tmp_path / "m.safetensors", net, "foveal.apps.medseg.models.medusa.MEDUSA", **options | {"widths": [2, 2]}
     )
-    run(weights, [folder], tmp_path / "out.csv", overlay=tmp_path / "see")
-    names = [f"{name}_attention.png" for name in "abc"]
+    run(weights, [folder], tmp_path / "out.csv", explain=tmp_path / "see")
+    names = [f"{name}_explain.png" for name in "abc"]
     assert sorted(each.name for each in (tmp_path / "see").iterdir()) == names
     assert read_image(tmp_path / "see" / names[0]).shape[2] > 1000
     image = torch.from_numpy(classify.fit(classify.read_unit_image(folder / "b.png"), 32, 1))[None] / 255
@@ -202,6 +202,6 @@ def test_a_network_without_attention_has_no_pictures(folder, tmp_path):
     path = "foveal.apps.medseg.models.timm_classifier.TimmClassifier"
     weights = save_network(tmp_path / "r.safetensors", TimmClassifier(**options).eval(), path, **options)
     with pytest.raises(UserError, match="has no attention to show; leave it out"):
-        run(weights, [folder], tmp_path / "out.csv", overlay=tmp_path / "see")
+        run(weights, [folder], tmp_path / "out.csv", explain=tmp_path / "see")
     run(weights, [folder], tmp_path / "out.csv")
     assert len(table(tmp_path / "out.csv")) == 3

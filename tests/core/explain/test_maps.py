@@ -97,7 +97,7 @@ def test_super_tokens_attend_to_one_another() -> None:
 
 
 def test_a_network_without_attention_is_refused() -> None:
-    with pytest.raises(UserError, match="Conv2d has no token mixer"):
+    with pytest.raises(UserError, match="Conv2d has no token mixer with attention maps"):
         attention_maps(nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 2, 2))
     with pytest.raises(UserError, match="Conv2d has no gate over positions"):
         gate_maps(nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 2, 2))
