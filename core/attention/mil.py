@@ -1,4 +1,4 @@
-"""Attention over a bag: scores of its patches, what is pooled by them, and the masking of the strongest.
+"""Attention over a bag: scores of its patches, what is pooled by them, and which of the strongest are masked.
 
 Shapes: N patches of one bag, C their channels, G attention maps of one branch (heads, or 1), K branches. Scores are
 (G, K, N), before the softmax over patches. What is linear is done after pooling, on G * K vectors, not on N.
@@ -7,34 +7,39 @@ Shapes: N patches of one bag, C their channels, G attention maps of one branch (
 import torch
 from torch import Tensor, nn
 
-MASKED = -1e9
-"""The score of a masked patch: finite, so that a bag that is masked as a whole still has equal shares."""
+from ...kernels.gated_attention_pool import attention_pool, gated_attention_pool, mask_ranks
+from ...kernels.gated_attention_pool.reference import wide
 
 
-class GatedScores(nn.Module):
-    """Scores of gated attention, K of one trunk (Ilse et al. 2018, eq. 9).
+class GatedAttention(nn.Module):
+    """Gated attention of K branches of one trunk (Ilse et al. 2018, eq. 9).
 
     Args:
         dim: channels of a patch.
         branches: scores of each patch.
         hidden: channels of the gates.
-    Shape: (N, dim) -> (1, branches, N).
+    Shape: (N, dim) -> what is pooled (1, branches, dim), scores (1, branches, N).
     """
 
     def __init__(self, dim: int, branches: int, hidden: int = 128) -> None:
         super().__init__()
+        self.heads = 1
         self.content = nn.Linear(dim, hidden)
         self.gate = nn.Linear(dim, hidden)
         self.score = nn.Linear(hidden, branches)
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return the scores."""
-        gated = torch.tanh(self.content(patches)) * torch.sigmoid(self.gate(patches))
-        return self.score(gated).t()[None]
+    def forward(self, patches: Tensor, top_k: int = 0, ranks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what is pooled and the scores; `ranks` (1, branches, m) of the `top_k` highest are masked."""
+        gates = torch.cat([self.content.weight, self.gate.weight])
+        bias = torch.cat([self.content.bias, self.gate.bias])
+        masked = None if ranks is None else ranks[0]
+        score = self.score
+        pooled, scores = gated_attention_pool(patches, gates, bias, score.weight, score.bias, top_k, masked)
+        return pooled[None], scores[None]
 
 
-class QueryScores(nn.Module):
-    """Scores of multi-head attention of K learned queries, each with projections of its own (ACMIL-MHA).
+class QueryAttention(nn.Module):
+    """Multi-head attention of K learned queries, each with projections of its own (ACMIL-MHA), but for the values.
 
     A key is never made: q . (W h + b) is (q W) . h + q . b, and q W is one vector for all patches.
 
@@ -42,7 +47,7 @@ class QueryScores(nn.Module):
         dim: channels of a patch.
         branches: queries.
         heads: attention heads; must divide `dim`.
-    Shape: (N, dim) -> (heads, branches, N).
+    Shape: (N, dim) -> what is pooled (heads, branches, dim), scores (heads, branches, N).
     """
 
     def __init__(self, dim: int, branches: int, heads: int = 8) -> None:
@@ -53,8 +58,15 @@ class QueryScores(nn.Module):
         self.query = nn.ModuleList(nn.Linear(dim, dim) for _ in range(branches))
         self.key = nn.ModuleList(nn.Linear(dim, dim) for _ in range(branches))
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return the scores."""
+    def forward(self, patches: Tensor, top_k: int = 0, ranks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what is pooled and the scores; `ranks` (heads, branches, m) of the `top_k` highest are masked."""
+        scores = self.scores(patches)
+        if ranks is not None:
+            scores = mask_ranks(scores, top_k, ranks)
+        return attention_pool(scores, patches), scores
+
+    def scores(self, patches: Tensor) -> Tensor:
+        """Return the scores, (heads, branches, N)."""
         directions, offsets = [], []
         for i, (query, key) in enumerate(zip(self.query, self.key)):  # noqa: B905 - TorchScript knows no strict
             q = query(self.queries[i]).view(self.heads, 1, -1)
@@ -98,7 +110,7 @@ def attention_shares(scores: Tensor) -> Tensor:
 
     In float32 at least, as many small numbers are summed.
     """
-    return _wide(scores).softmax(dim=-1)
+    return wide(scores).softmax(dim=-1)
 
 
 def slide_attention(scores: Tensor) -> Tensor:
@@ -106,40 +118,25 @@ def slide_attention(scores: Tensor) -> Tensor:
     return attention_shares(scores).mean(dim=(0, 1))
 
 
-def pool(scores: Tensor, patches: Tensor) -> Tensor:
-    """Return the patches summed by their attention, in one pass for all: (G, K, N), (N, C) -> (G, K, C)."""
-    shares = attention_shares(scores).to(patches.dtype)
-    return (shares.flatten(0, 1) @ patches).view(scores.shape[0], scores.shape[1], -1)
-
-
-def mask_strongest(
-    scores: Tensor, top_k: int, ratio: float, uniform: Tensor | None = None, value: float = MASKED
+def draw_ranks(
+    maps: int, branches: int, patches: Tensor, top_k: int, ratio: float, uniform: Tensor | None = None
 ) -> Tensor:
-    """Mask a random part of the most attended patches (STKIM, Zhang et al. 2024, sec. 3.3); each row by itself.
+    """Draw what is masked of the most attended patches (STKIM, Zhang et al. 2024, sec. 3.3); each row by itself.
 
-    Of the k = min(top_k, N) highest scores of a row, the int(k * ratio) with the smallest numbers become `value`.
+    Of the k = min(top_k, N) ranks of scores, 0 the highest, it is the int(k * ratio) with the smallest numbers.
 
     Args:
-        scores: (G, K, N).
+        maps: G.
+        branches: K.
+        patches: of the bag, (N, C).
         top_k: among how many of the highest scores are drawn.
         ratio: part of them that is masked, 0..1; rounded down.
-        uniform: the random numbers, one for each rank of scores, the highest first, (G, K, k or more); None draws them.
-        value: the score of a masked patch.
+        uniform: the random numbers, one for each rank, (G, K, k or more); None draws them.
 
     Returns:
-        The scores, (G, K, N), in float32 at least, as float16 cannot hold `MASKED`.
+        (G, K, int(k * ratio)) whole numbers.
     """
-    k = min(top_k, scores.shape[-1])
-    masked = int(k * ratio)
-    scores = _wide(scores)
-    if masked == 0:
-        return scores
-    strongest = scores.topk(k, dim=-1).indices
+    k = min(top_k, patches.shape[0])
     if uniform is None:
-        uniform = torch.rand(strongest.shape, device=scores.device)
-    ranks = uniform[..., :k].argsort(dim=-1)[..., :masked]
-    return scores.scatter(-1, strongest.gather(-1, ranks), value)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
+        uniform = torch.rand(maps, branches, k, device=patches.device)
+    return uniform[..., :k].argsort(dim=-1)[..., : int(k * ratio)]

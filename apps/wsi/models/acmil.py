@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ....core.attention.mil import GatedScores, HeadMerge, QueryScores, mask_strongest, pool
+from ....core.attention.mil import GatedAttention, HeadMerge, QueryAttention, draw_ranks
 
 
 class BagOutputs(NamedTuple):
@@ -75,7 +75,7 @@ class BagNetwork(nn.Module):
         branches: K.
         top_k: among how many of the most attended patches of a branch some are masked in training; 0 masks none.
         mask_ratio: part of these that is masked, 0..1.
-        scorer: (N, dim) -> (G, K, N).
+        scorer: (N, dim), top_k, ranks -> what is pooled (G, K, dim), scores (G, K, N); G is its `heads`.
         readout: (G, K, dim) -> (K, dim), (1, dim).
     Shape: a bag (1, N, in_channels), any N from 1 -> logits (1, num_classes); in training `BagOutputs`.
 
@@ -117,7 +117,7 @@ class BagNetwork(nn.Module):
 
         Args:
             bag: (1, N, in_channels).
-            uniform: in training, the numbers that decide what is masked, see `mask_strongest`; None draws them.
+            uniform: in training, the numbers that decide what is masked, see `draw_ranks`; None draws them.
         """
         if self.training:
             return self.outputs(bag, True, uniform)
@@ -138,10 +138,12 @@ class BagNetwork(nn.Module):
         if bag.dim() != 3 or bag.shape[0] != 1:
             raise ValueError(f"ACMIL takes one bag (1, patches, channels) at a time, not {list(bag.shape)}")
         patches = torch.relu_(self.reduce(bag[0]))
-        scores = self.scorer(patches)
+        ranks: Tensor | None = None
         if masking:
-            scores = mask_strongest(scores, self.top_k, self.mask_ratio, uniform)
-        branches, slide = self.readout(pool(scores, patches))
+            maps = self.scorer.heads
+            ranks = draw_ranks(maps, self.num_branches, patches, self.top_k, self.mask_ratio, uniform)
+        pooled, scores = self.scorer(patches, self.top_k, ranks)
+        branches, slide = self.readout(pooled)
         return branches, slide, scores
 
     def slide_feature(self, bag: Tensor, masking: bool = False, uniform: Tensor | None = None) -> Tensor:
@@ -176,7 +178,7 @@ class ACMIL(BagNetwork):
         mask_ratio: float = 0.6,
         hidden: int = 128,
     ) -> None:
-        scorer = GatedScores(dim, branches, hidden)
+        scorer = GatedAttention(dim, branches, hidden)
         super().__init__(num_classes, in_channels, dim, branches, top_k, mask_ratio, scorer, BranchMean())
 
 
@@ -211,5 +213,5 @@ class MultiHeadACMIL(BagNetwork):
     ) -> None:
         if heads < 1 or dim % heads:
             raise ValueError(f"dim {dim} must be a multiple of heads {heads}")
-        scorer, readout = QueryScores(dim, branches, heads), HeadReadout(dim, branches, heads, dropout)
+        scorer, readout = QueryAttention(dim, branches, heads), HeadReadout(dim, branches, heads, dropout)
         super().__init__(num_classes, in_channels, dim, branches, top_k, mask_ratio, scorer, readout)

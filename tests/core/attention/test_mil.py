@@ -3,46 +3,50 @@ import torch
 import torch.nn.functional as F
 
 from foveal.core.attention.mil import (
-    MASKED,
-    GatedScores,
+    GatedAttention,
     HeadMerge,
-    QueryScores,
+    QueryAttention,
     attention_shares,
-    mask_strongest,
-    pool,
+    draw_ranks,
     slide_attention,
 )
+from foveal.kernels.gated_attention_pool import MASKED, attention_pool, mask_ranks
 
 
 def drawn(*shape, seed=1):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_gated_scores_are_the_formula():
-    scorer = GatedScores(6, 3, hidden=4).double()
+def mask_strongest(scores, top_k, ratio, uniform=None):
+    return mask_ranks(scores, top_k, draw_ranks(*scores.shape[:2], scores[0].mT, top_k, ratio, uniform))
+
+
+def test_gated_attention_is_the_formula():
+    scorer = GatedAttention(6, 3, hidden=4).double()
     patches = drawn(9, 6)
-    scores = scorer(patches)
+    pooled, scores = scorer(patches)
     assert scores.shape == (1, 3, 9)
+    assert torch.allclose(pooled, attention_shares(scores) @ patches)
     inner = torch.tanh(scorer.content(patches[4])) * torch.sigmoid(scorer.gate(patches[4]))
     assert torch.allclose(scores[0, :, 4], scorer.score(inner))
 
 
 def test_query_scores_and_merged_heads_are_multi_head_attention():
     torch.manual_seed(0)
-    scorer, merge = QueryScores(12, 3, heads=4).double(), HeadMerge(12, heads=4).double().eval()
+    scorer, merge = QueryAttention(12, 3, heads=4).double(), HeadMerge(12, heads=4).double().eval()
     scorer.queries.data.normal_()
     patches = drawn(9, 12)
-    scores = scorer(patches)
+    pooled, scores = scorer(patches)
     for i in range(3):
         q, k = (x.view(-1, 4, 3).transpose(0, 1) for x in (scorer.query[i](scorer.queries[i]), scorer.key[i](patches)))
         v = merge.value(patches).view(-1, 4, 3).transpose(0, 1)
         assert torch.allclose(scores[:, i], (q @ k.mT)[:, 0] / 3**0.5)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(1, 12)
-        assert torch.allclose(merge(pool(scores, patches)[:, i]), merge.norm(merge.out(mixed)))
+        assert torch.allclose(merge(pooled[:, i]), merge.norm(merge.out(mixed)))
 
 
 def test_queries_start_near_zero():
-    assert 0 < QueryScores(64, 5).queries.abs().max() < 1e-5
+    assert 0 < QueryAttention(64, 5).queries.abs().max() < 1e-5
 
 
 def test_shares_of_each_branch_and_of_the_slide_add_up_to_one():
@@ -51,7 +55,7 @@ def test_shares_of_each_branch_and_of_the_slide_add_up_to_one():
     slide = slide_attention(scores)
     assert slide.shape == (11,)
     patches = drawn(11, 4, seed=2)
-    assert torch.allclose(slide @ patches, pool(scores, patches).mean(dim=(0, 1)))
+    assert torch.allclose(slide @ patches, attention_pool(scores, patches).mean(dim=(0, 1)))
 
 
 def test_ranks_with_the_smallest_numbers_are_masked():
@@ -95,4 +99,4 @@ def test_half_precision_is_masked_and_shared_in_single(dtype):
     masked = mask_strongest(drawn(1, 2, 30).to(dtype), 10, 0.6)
     assert masked.dtype == torch.float32
     assert attention_shares(masked).isfinite().all()
-    assert pool(masked, drawn(30, 4).to(dtype)).dtype == dtype
+    assert attention_pool(masked, drawn(30, 4).to(dtype)).dtype == dtype

@@ -9,8 +9,8 @@ from parity import Case
 from torch import Tensor
 
 import foveal
-from foveal.core.attention.mil import MASKED
 from foveal.core.losses.branch_attention import BranchAttentionLoss
+from foveal.kernels.gated_attention_pool import MASKED
 
 
 def outputs(case: Case) -> dict[str, np.ndarray]:

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from foveal.apps.wsi.models.acmil import ACMIL, BagOutputs, MultiHeadACMIL
-from foveal.core.attention.mil import MASKED, slide_attention
+from foveal.core.attention.mil import slide_attention
 from foveal.core.losses.branch_attention import BranchAttentionLoss
+from foveal.kernels.gated_attention_pool import MASKED
 
 FORMS = pytest.mark.parametrize("form", [ACMIL, MultiHeadACMIL])
 
