@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
@@ -19,6 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from foveal.core.bench.measure import CLOCK as CLOCK
+from foveal.core.bench.measure import UNIT, in_fresh_python, machine, medians, peak_megabytes
+from foveal.core.bench.measure import status_megabytes as status_megabytes
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -26,9 +24,6 @@ Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
 """The plain form and ours, without arguments, each giving what both must agree on."""
 Rows = Mapping[str, Callable[[], Forms]]
 """What makes the forms of each row of a table; its docstring says what they do."""
-CLOCK = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-"""With one thread it is processor time that is measured, which other work on the machine changes least."""
-UNIT = "processor ms" if CLOCK is time.process_time else "ms"
 FORMS_HEAD = f"| what | plain {UNIT} | ours {UNIT} | faster | plain MB | ours MB | memory | difference |"
 
 
@@ -104,30 +99,9 @@ def form_megabytes(rows: Rows, name: str, form: str) -> float:
     return peak_megabytes(rows[name]()[form == "ours"])
 
 
-def medians(calls: list[Callable[[], object]], repeats: int = 3) -> list[float]:
-    """Return the median seconds of each call by `CLOCK`; the calls take turns, after one warm-up of each."""
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats + 1):
-        for call, taken in zip(calls, times, strict=True):
-            start = CLOCK()
-            call()
-            taken.append(CLOCK() - start)
-    return [statistics.median(taken[1:]) for taken in times]
-
-
-def peak_megabytes(call: Callable[[], object]) -> float:
-    """Return by how much a call raises the resident memory of this process at its peak (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of the imports, is forgotten
-    before = status_megabytes("VmRSS")
-    call()
-    return status_megabytes("VmHWM") - before
-
-
 def in_fresh_process(script: str, *arguments: str) -> Any:
     """Run `script --peak ARGUMENTS...` in a process of its own and return what its last line says in JSON."""
-    command = [sys.executable, script, "--peak", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return in_fresh_python(script, "--peak", *arguments)
 
 
 def record(title: str, lines: list[str]) -> None:
@@ -136,22 +110,3 @@ def record(title: str, lines: list[str]) -> None:
     print(text)
     with RESULTS.open("a") as file:
         file.write("\n" + text)
-
-
-def machine() -> str:
-    """Return the processor, the threads used and the versions that decide a timing."""
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text().splitlines()
-        model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), model)
-    threads = torch.get_num_threads()
-    return (
-        f"{model}, {threads} threads of {os.cpu_count()}, Python {platform.python_version()}, torch {torch.__version__}"
-    )
-
-
-def status_megabytes(name: str) -> float:
-    """Return a field of the memory status of this process in megabytes (Linux): VmRSS now, VmHWM at the peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024 / 1e6

@@ -13,7 +13,17 @@ from .allocator import keep_freed_memory
 from .catalogue import apps, commands, find_app, settle_configs
 from .errors import UserError, machine_fault
 from .messages import suggestion
-from .overview import FUNCTIONS, TOOLS, TRAINING, help_of_app, help_of_foveal, help_of_training, listing
+from .overview import (
+    BENCHMARKS,
+    FUNCTIONS,
+    TOOLS,
+    TRAINING,
+    help_of_app,
+    help_of_bench,
+    help_of_foveal,
+    help_of_training,
+    listing,
+)
 
 HOMES = {
     "infer": "..apps.{app}.infer",
@@ -109,6 +119,8 @@ def _foveal(arguments: Sequence[str]) -> int:
             print(listing())
         case [("infer" | "check") as tool, *rest]:
             return _on_files(tool, rest)
+        case ["bench", *rest]:
+            return _bench(rest)
         case [word, *rest]:
             if word.startswith("-"):
                 raise UserError(f"unknown option {word}{suggestion(word, ['--help', '--version'])}")
@@ -125,6 +137,19 @@ def _on_files(tool: str, options: Sequence[str]) -> int:
     keep_freed_memory()
     function = getattr(import_module(f"..data.{tool}", __package__), tool)
     return call(function, options, f"foveal {tool}") or 0
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    """Run a measurement."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_of_bench())
+        return 0
+    what, *options = arguments
+    if what not in BENCHMARKS:
+        raise UserError(f"bench cannot measure '{what}'{suggestion(what, BENCHMARKS)}")
+    from .options import call
+
+    return call(getattr(import_module(f".bench.{what}", __package__), what), options, f"foveal bench {what}") or 0
 
 
 def _lightning(arguments: Sequence[str]) -> int:

@@ -18,8 +18,10 @@ TOOLS = {
     "infer": "run any weights or exported program on files of any format",
     "check": "validate and fingerprint files of any format",
     "doctor": "what this machine can do, and what it cannot and why",
+    "bench": "measure on this machine what parts of the networks cost",
     "list": "the apps, their networks and the weights that come with them",
 }
+BENCHMARKS = {"attention": "time, memory and growth of token mixers, side by side"}
 
 
 def help_of_foveal() -> str:
@@ -35,6 +37,16 @@ def help_of_foveal() -> str:
         ),
         "The same, spelled otherwise: `lightning run apps/<app> ...`, `python -m foveal.apps.<app> ...`.",
         "example:\n  foveal superres infer --input photo.jpg --output larger.png",
+    )
+
+
+def help_of_bench() -> str:
+    """Return the help of the measurements."""
+    return _text(
+        "usage: foveal bench <what> [options]",
+        f"{TOOLS['bench'].capitalize()}.",
+        _table("what to measure", BENCHMARKS),
+        "`foveal bench <what> --help` lists the options.",
     )
 
 

@@ -1,0 +1,1 @@
+"""Measurements that a user runs on the machine at hand: `foveal bench`."""
