@@ -3,7 +3,11 @@
 import torch
 from torch import Tensor
 
+from ..backend import HAS_TRITON, runs_on_triton
 from . import reference
+
+if HAS_TRITON:
+    from . import triton
 
 MASKED = reference.MASKED
 
@@ -21,7 +25,7 @@ def gated_attention_pool(
 
     The strongest instances of a branch may be masked (Zhang et al. 2024, ACMIL, sec. 3.3): they are given as ranks, as
     a number that is drawn for a rank needs no scores. The gates of all instances exist neither at once nor, but for
-    those of small bags, for the backward pass.
+    those of small bags, for the backward pass. On a GPU it is Triton kernels.
 
     Args:
         patches: (N, C), N from 1.
@@ -40,18 +44,18 @@ def gated_attention_pool(
     if torch.jit.is_scripting():
         biases = gates_bias.to(patches.dtype), score_bias.to(patches.dtype)
         return reference.gated_attention_pool(patches, gates, biases[0], score, biases[1], top_k, ranks)
+    if HAS_TRITON and runs_on_triton("gated_attention_pool", patches, triton.obstacle(score)):
+        biases = gates_bias.float(), score_bias.float()
+        return triton.gated_attention_pool(patches, gates, biases[0], score, biases[1], top_k, ranks)[:2]
     biases = gates_bias.to(patches.dtype), score_bias.to(patches.dtype)
     # Elsewhere many small steps cost more than they save: in time on a GPU, in size and freedom in an exported graph.
     whole = patches.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
     operands = patches, gates, biases[0], score, biases[1], top_k, ranks, 0 if whole else reference.AT_ONCE
-    if torch.is_grad_enabled() and any(each.requires_grad for each in operands[:5]) and _is_large(patches, gates):
+    # To make gates again takes time, which is not worth it where they are few.
+    remakes = whole or patches.shape[0] * gates.shape[0] > reference.KEPT
+    if remakes and torch.is_grad_enabled() and any(each.requires_grad for each in operands[:5]):
         return reference.GatedAttentionPool.apply(*operands)
     return reference.gated_attention_pool(*operands)
-
-
-def _is_large(patches: Tensor, gates: Tensor) -> bool:
-    """Tell whether it pays to make the gates again for the backward pass, not to keep them."""
-    return patches.is_cuda or patches.shape[0] * gates.shape[0] > reference.KEPT
 
 
 def mask_ranks(scores: Tensor, top_k: int, ranks: Tensor) -> Tensor:

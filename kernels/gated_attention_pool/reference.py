@@ -55,8 +55,12 @@ def gated_attention_pool(
 
 def mask_ranks(scores: Tensor, top_k: int, ranks: Tensor, value: float = MASKED) -> Tensor:
     """Return the scores (..., N), in float32 at least, with a value at some ranks (..., m), 0 the highest."""
-    strongest = scores.topk(min(top_k, scores.shape[-1]), dim=-1).indices
-    return wide(scores).scatter(-1, strongest.gather(-1, ranks), value)
+    return wide(scores).scatter(-1, ranked(scores, top_k, ranks), value)
+
+
+def ranked(scores: Tensor, top_k: int, ranks: Tensor) -> Tensor:
+    """Return which of the scores (..., N) have some ranks (..., m) among the highest: indices."""
+    return scores.topk(min(top_k, scores.shape[-1]), dim=-1).indices.gather(-1, ranks)
 
 
 def pool(scores: Tensor, patches: Tensor) -> Tensor:
