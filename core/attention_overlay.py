@@ -101,6 +101,7 @@ def draw_panels(
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         axes.set_title(panel.title, fontsize=10)
         axes.set_axis_off()
+        axes.set_anchor("N")  # so that pictures of several heights begin on one line
         if panel.attention is None:
             shown = np.broadcast_to(panel.image, (3, *panel.image.shape[-2:]))
             axes.imshow(shown.transpose(1, 2, 0).clip(0, 1))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention.reverse import ReverseAttention
 from .attention_overlay import draw_attention
 from .errors import UserError
 from .explain.maps import contributions, gate_maps, modules_with, written_out
@@ -76,12 +77,16 @@ class Explainer:
     def _gates(self, seen: Tensor) -> tuple[list[Shown], str]:
         found = gate_maps(self.network, normalised(seen, self.card))
         maps = [(name.replace("_", " "), each[0, 0].float().cpu().numpy(), (0.0, 1.0)) for name, each in found.items()]
-        return maps, "Gates: the share of each position's features that passes, 0 to 1."
+        caption = "Gates: the share of each position's features that passes, 0 to 1."
+        if any(isinstance(each, ReverseAttention) for each in self.network.modules()):
+            caption += " Reverse attention lets pass what was not marked before, to mark the rest of it."
+        return maps, caption
 
     def _attention(self, seen: Tensor) -> tuple[list[Shown], str]:
-        x = normalised(seen, self.card)
+        x = normalised(seen, self.card).detach().requires_grad_()
         with torch.enable_grad(), written_out(self.network) as found:
-            value = self._marked(self.network(x.requires_grad_()))
+            exclusive = self.card.activation not in ("sigmoid", "threshold")
+            value = marked_score(self.network(x), exclusive)
         relevance = contributions(found, value)
         looked, relevant = [], []
         for name, parts in found.items():
@@ -89,21 +94,28 @@ class Explainer:
             weights = torch.cat([each.over_map(each.weights.detach().mean(1, keepdim=True)) for each in parts], 1)
             looked.append(weights.mean(1).sum(1).view(1, 1, *grid))
             relevant.append(relevance[name].sum(1).view(1, 1, *grid))
-        maps: list[Shown] = [("attention", mean_map(looked), None), ("relevance", mean_map(relevant), None)]
+        maps: list[Shown] = [
+            ("attention", mean_map(looked), None),
+            ("relevance", of_largest(mean_map(relevant)), (0.0, 1.0)),
+        ]
         names = ", ".join(each.name for each in self.card.labels if each.value) or "what was marked"
         return maps, (
             f"Mean of {len(found)} attention blocks. Attention: how much a position is looked at by all, 1 where all "
-            f"are alike. Relevance: (gradient x attention)+ for {names} where it was marked."
+            f"are alike. Relevance: (gradient x attention)+ for {names} where it was marked, "
+            "as a share of the largest."
         )
 
-    def _marked(self, logits: Tensor) -> Tensor:
-        """Return the mean score of what is marked; of all pixels where nothing is."""
-        if logits.shape[1] == 1 or self.card.activation in ("sigmoid", "threshold"):
-            score = logits.amax(1)
-        else:
-            score = logits[:, 1:].amax(1) - logits[:, 0]
-        is_marked = (score > 0).to(score.dtype)
-        return (score * is_marked).sum() / is_marked.sum() if is_marked.any() else score.mean()
+
+def marked_score(logits: Tensor, exclusive: bool = True) -> Tensor:
+    """Return how sure a segmentation is of what it marks: the mean of the scores there; of all where nothing is marked.
+
+    Args:
+        logits: (N, K, *spatial).
+        exclusive: the first class is background, from which the others must stand out.
+    """
+    score = logits[:, 1:].amax(1) - logits[:, 0] if exclusive else logits.amax(1)
+    is_marked = score > 0
+    return score[is_marked].mean() if is_marked.any() else score.mean()
 
 
 def mean_map(maps: Sequence[Tensor]) -> np.ndarray:
@@ -111,3 +123,8 @@ def mean_map(maps: Sequence[Tensor]) -> np.ndarray:
     largest = max((each.shape[2:] for each in maps), key=lambda size: size.numel())
     resized = [F.interpolate(each.float(), largest, mode="bilinear", align_corners=False) for each in maps]
     return torch.cat(resized).mean(0)[0].cpu().numpy()
+
+
+def of_largest(values: np.ndarray) -> np.ndarray:
+    """Return values of at least 0 as shares of the largest."""
+    return values / max(float(values.max()), np.finfo(np.float32).tiny)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -221,8 +221,8 @@ class _Files:
         if wanted.overlay and card.activation == "none":
             raise UserError(f"--overlay: {card.name} gives values, which have no outlines; leave it out.")
         for name, folder in (("overlay", wanted.overlay), ("explain", wanted.explain)):
-            if folder and (suffix_of(folder) in output_suffixes(kinds) or folder.is_file()):
-                raise UserError(f"--{name} {folder}: pictures go to a folder; give its name.")
+            if folder:
+                check_folder(name, folder, output_suffixes(kinds))
         self.explainer = Explainer(engine.network, card, engine.device) if wanted.explain else None
 
     def is_input(self, path: Path) -> bool:
@@ -277,6 +277,8 @@ class _Files:
             logger.warning("--%s has no effect: %s is read as %s.", OPTION.get(name, name), item.input, kind)
         with ExitStack() as stack:
             source = stack.enter_context(open_source(item.input, kind, self.card, **self.options))
+            if self.explainer and ("explain" not in item.beside or source.spatial != 2):
+                raise UserError(f"--explain: {item.input} holds several images; give single ones.")
             engine = self._engine(source, kind)
             seen = as_rgb(source, engine.card) if kind in ("dicom", "nifti") else source
             sink = open_sink(item.output, kind, source, engine.card, fingerprint, **self.options)
@@ -302,8 +304,6 @@ class _Files:
 
     def _explain(self, item: Item, source: Source) -> None:
         """Draw where the network looks at an image."""
-        if "explain" not in item.beside or source.spatial != 2:
-            raise UserError(f"--explain: {item.input} holds several images; give single ones.")
         image = source.read(tuple(slice(0, size) for size in source.shape[1:]))
         self.explainer.draw(image, item.beside["explain"], item.input.name)
 
@@ -327,6 +327,21 @@ class _Files:
         if self.intensity and not self.card.intensity:
             changes["intensity"] = self.intensity(source, kind)
         return self.engine.with_card(**changes) if changes else self.engine
+
+
+def check_folder(option: str, folder: Path, writable: Collection[str]) -> None:
+    """Refuse a name that cannot be a folder for pictures.
+
+    Args:
+        option: what gave it.
+        folder: the name.
+        writable: suffixes of outputs, which folders have not.
+
+    Raises:
+        UserError: it is a file, or named as an output.
+    """
+    if suffix_of(folder) in writable or folder.is_file():
+        raise UserError(f"--{option} {folder}: pictures go to a folder; give its name.")
 
 
 def check_suffix(suffix: str, path: Path, kind: Kind) -> None:

@@ -16,6 +16,7 @@ def infer(
     largest_component: list[str] | None = None,
     smallest_ml: list[str] | None = None,
     report: bool = True,
+    explain: Path | None = None,
     series: str | None = None,
     resample: bool = False,
     tile: int | Literal["auto", "whole"] = "auto",
@@ -49,6 +50,7 @@ def infer(
         largest_component: Classes, by name or value, of which the largest connected part alone is kept; "all" for all.
         smallest_ml: Millilitres that a connected part needs to be kept, such as 0.5; of one class such as liver=5.
         report: Write the report and the sheet.
+        explain: Folder for pictures of what D-Former's deepest stage took into account, named ..._explain.png.
         series: DICOM, the series to take where a folder holds several: its number in the list that is shown, or UID.
         resample: DICOM, bring tilted or unevenly spaced slices onto an even grid.
         tile: Side of a tile in voxels of the network; "whole" computes the volume in one pass.
@@ -71,10 +73,13 @@ def infer(
     from ...core.outlines import labels_of
     from .components import filters_of
     from .ensemble import open_ensemble
+    from .explanation import Explainer
     from .volumes import Wanted, run_volumes
 
     program, facts = open_ensemble(weights, device, precision)
     filters = filters_of(labels_of(program.card), largest_component or [], smallest_ml or [])
     engine, facts = make_engine(program, facts, tile, overlap, device, precision, tta, blend, batch)
-    wanted = Wanted(tuple(suffix or ()), probabilities, uncertainty, report, filters)
-    run_volumes(engine, facts, input, output, wanted, {"series": series, "resample": resample}, overwrite, quiet)
+    wanted = Wanted(tuple(suffix or ()), probabilities, uncertainty, report, filters, explain)
+    explainer = Explainer(program, engine, explain) if explain else None
+    options = {"series": series, "resample": resample}
+    run_volumes(engine, facts, input, output, wanted, options, overwrite, quiet, explainer)

@@ -37,6 +37,7 @@ from ...data.io.spool import Spool
 from ...data.volume_channels import KINDS, ChannelFiles
 from ...data.volume_run import run_volume
 from .components import Filter, clean
+from .explanation import Explainer
 from .inputs import Files, case_name, find_cases, open_case
 from .label_map import LabelMap
 from .profiles import profiles
@@ -60,6 +61,7 @@ class Wanted:
         uncertainty: write the variance of the probabilities over mirrored views.
         report: write what was found.
         filters: which components of a class are kept, by its value.
+        explain: the folder for pictures of what the network took into account; None for none.
     """
 
     suffixes: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Wanted:
     uncertainty: bool = False
     report: bool = True
     filters: Mapping[int, Filter] = field(default_factory=dict)
+    explain: Path | None = None
 
 
 def run_volumes(
@@ -78,6 +81,7 @@ def run_volumes(
     options: Mapping[str, Any],
     overwrite: bool = False,
     quiet: bool = False,
+    explainer: Explainer | None = None,
 ) -> None:
     """Segment volumes.
 
@@ -90,6 +94,7 @@ def run_volumes(
         options: of the sources by name; None and False say nothing.
         overwrite: replace outputs that exist already.
         quiet: report nothing but errors.
+        explainer: draws the pictures that `wanted` asks for.
 
     Raises:
         UserError: an input or an option does not fit.
@@ -97,7 +102,7 @@ def run_volumes(
     options = {name: value for name, value in options.items() if value not in (None, False)}
     cases = find_cases(inputs, len(engine.card.channels), partial(is_dicom_input, is_series_chosen="series" in options))
     writable = output_suffixes(KINDS)
-    volumes = _Volumes(engine, facts, wanted, cases, options)
+    volumes = _Volumes(engine, facts, wanted, cases, options, explainer)
     pairs = pair_paths(
         list(cases), output, input_suffixes(KINDS), writable, lambda path: True, volumes.name, volumes.beside
     )
@@ -121,6 +126,7 @@ class _Volumes:
         wanted: see `run_volumes`.
         cases: the files of each case, by the first of them.
         options: those that say something.
+        explainer: see `run_volumes`.
     """
 
     def __init__(
@@ -130,9 +136,11 @@ class _Volumes:
         wanted: Wanted,
         cases: Mapping[Path, Files],
         options: Mapping[str, Any],
+        explainer: Explainer | None,
     ) -> None:
         self.engine, self.card = engine, engine.card
         self.wanted, self.cases, self.options = wanted, cases, options
+        self.explainer = explainer
         self.classes = labels_of(engine.card)
         filters = {
             each.name: asdict(wanted.filters[each.value]) for each in self.classes if each.value in wanted.filters
@@ -152,7 +160,8 @@ class _Volumes:
         endings |= {name: f"_{name}{VALUES}" for name in ("probabilities", "uncertainty") if getattr(self.wanted, name)}
         if self.wanted.report:
             endings |= {"report": "_report.json", "sheet": "_report.png"}
-        return {name: output.with_name(stem + ending) for name, ending in endings.items()}
+        found = {name: output.with_name(stem + ending) for name, ending in endings.items()}
+        return found | ({"explain": self.wanted.explain / f"{stem}_explain.png"} if self.wanted.explain else {})
 
     def work(self, item: Item, fingerprint: str, progress: Progress) -> None:
         """Make the outputs of a case."""
@@ -180,6 +189,8 @@ class _Volumes:
                 parts.append(Part(sink, slice(-1, None), "none"))
             engine = self.engine.with_variance() if wanted.uncertainty else self.engine
             run_volume(engine.with_card(activation="none"), source, Fan(parts), progress)
+            if self.explainer:
+                self.explainer.draw(source, item.beside["explain"], case_name(self.cases[item.input]))
 
     def _finish(self, item: Item, source: Source, labels: Spool, stack: ExitStack) -> None:
         """Clean the label map of a case, and write what was found in it."""

@@ -6,10 +6,15 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import torch
 from pydicom.uid import ComputedRadiographyImageStorage
 
 from foveal.apps.medseg.infer import infer
+from foveal.apps.medseg.models.msga import MSGA
 from foveal.core.errors import FailedInputs, UserError
+from foveal.core.weights.card import Card
+from foveal.core.weights.label import Label
+from foveal.core.weights.load import save_weights
 from foveal.data.io.image import read_image, write_image
 from foveal.tests.fixtures import dicom, nifti
 from foveal.tests.fixtures.pixelwise import save_bright, save_copy, save_shades
@@ -181,3 +186,20 @@ def test_weights_of_another_app_are_refused(tmp_path):
     weights = save_shades(tmp_path / "p.pt", app="polyp")
     with pytest.raises(UserError, match="are for polyp, not for medseg; run `foveal polyp infer`"):
         run(weights, tmp_path / "x.png", tmp_path / "out.png")
+
+
+def test_attention_of_msga_is_drawn_beside_the_mask(tmp_path):
+    torch.manual_seed(0)
+    options = {"num_classes": 2, "in_channels": 1, "backbone": "resnet18", "dim": 8}
+    network = {"class_path": "foveal.apps.medseg.models.msga.MSGA", "init_args": options}
+    labels = (Label(value=1, name="organ", colour=(220, 40, 40)),)
+    facts = {"channels": ("grey",), "size_multiple": 8, "smallest_size": 16, "tile": 32, "overlap": 0}
+    card = Card(name="net", app="medseg", network=network, activation="argmax", labels=labels, **facts)
+    save_weights(MSGA(**options).eval(), card, tmp_path / "net.safetensors")
+    write_image(tmp_path / "a.png", ramp(1, 30, 40))
+    run(tmp_path / "net.safetensors", tmp_path / "a.png", tmp_path / "out", explain=tmp_path / "see", device="cpu")
+    assert read_image(tmp_path / "out" / "a.png").shape == (1, 30, 40)
+    assert read_image(tmp_path / "see" / "a_explain.png").shape[2] > 900
+    nifti.write(tmp_path / "v.nii.gz", np.random.default_rng(0).random((16, 16, 3)))
+    with pytest.raises(FailedInputs, match="holds several images; give single ones"):
+        run(tmp_path / "net.safetensors", tmp_path / "v.nii.gz", tmp_path / "out", explain=tmp_path / "see")

@@ -4,10 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from foveal.apps.polyp.infer import infer
+from foveal.apps.polyp.models.pranet import PraNet
 from foveal.core.errors import FailedInputs, UserError
 from foveal.core.inference.progress import Reporter
+from foveal.core.weights.card import Card
+from foveal.core.weights.label import Label
+from foveal.core.weights.load import save_weights
 from foveal.data.io.image import read_image, write_image
 from foveal.data.io.video import VideoSource
 from foveal.tests.data.io.test_video import FRAMES, SIZE, write_video
@@ -117,3 +122,34 @@ def test_weights_of_another_app_are_refused(folder, tmp_path):
     weights = save_bright(tmp_path / "p.pt", 0.5, app="medseg")
     with pytest.raises(UserError, match="are for medseg, not for polyp"):
         run(weights, [folder], tmp_path / "out")
+
+
+@pytest.fixture
+def pranet(tmp_path):
+    torch.manual_seed(0)
+    facts = {"channels": ("red", "green", "blue"), "size_multiple": 32, "tile": 32, "overlap": 0, "frame": (32, 32)}
+    network = {"class_path": "foveal.apps.polyp.models.pranet.PraNet", "init_args": {"encoder": "resnet18"}}
+    card = Card(
+        name="toy",
+        app="polyp",
+        network=network,
+        activation="threshold",
+        labels=(Label(value=1, name="polyp", colour=(220, 40, 40)),),
+        **facts,
+    )
+    save_weights(PraNet(encoder="resnet18").eval(), card, tmp_path / "net.safetensors")
+    return tmp_path / "net.safetensors"
+
+
+def test_gates_are_drawn_for_images_and_refused_for_videos(folder, pranet, tmp_path):
+    with pytest.raises(FailedInputs, match="holds several images; give single ones"):
+        run(pranet, [folder], tmp_path / "out", explain=tmp_path / "see")
+    assert [each.name for each in (tmp_path / "see").iterdir()] == ["photo_explain.png"]
+    assert read_image(tmp_path / "see" / "photo_explain.png").shape[2] > 1000
+    assert not (tmp_path / "out" / "clip_v2").exists()
+
+
+def test_a_network_without_attention_is_refused_before_any_work(folder, weights, tmp_path):
+    with pytest.raises(UserError, match="is an exported program; give its checkpoint"):
+        run(weights, [folder], tmp_path / "out", explain=tmp_path / "see")
+    assert not (tmp_path / "out").exists()
