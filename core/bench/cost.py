@@ -83,8 +83,11 @@ def measure(name: str, dimension: int, size: int, dim: int, heads: int, device: 
         size: tokens along each axis.
         dim: channels.
         heads: attention heads.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "cuda:1".
     """
+    place = torch.device(device)
+    if place.index is not None:
+        torch.cuda.set_device(place)
     mixer = find_mixer(name)
     cost = Cost(short_name(mixer), _tokens(dimension, size))
     failed: dict[str, list[str]] = {}
@@ -103,7 +106,7 @@ def measure(name: str, dimension: int, size: int, dim: int, heads: int, device: 
             failed.setdefault(reason, []).append(what)
             return None
 
-    gpu = torch.device(device).type == "cuda"
+    gpu = place.type == "cuda"
     if gpu or Path("/proc/self/clear_refs").exists():
         peak = gpu_peak_megabytes if gpu else peak_megabytes
         small = max(size // 4, 1)  # loads the libraries, whose memory is not the mixer's
@@ -111,8 +114,8 @@ def measure(name: str, dimension: int, size: int, dim: int, heads: int, device: 
         cost.megabytes = attempt("memory", lambda: peak(_training(*made(size))))
     time = gpu_median if gpu else lambda call: medians([call], 9)[0]
     cost.step = attempt(f"forward and backward at {size}", lambda: time(_training(*made(size))))
-    for place, side in enumerate(sides(size)):
-        cost.forward[place] = attempt(f"forward at {side}", lambda side=side: time(_inference(*made(side))))
+    for number, side in enumerate(sides(size)):
+        cost.forward[number] = attempt(f"forward at {side}", lambda side=side: time(_inference(*made(side))))
     counted = attempt("multiply-adds", lambda: count(*(each.cpu() for each in made(size))))
     if counted is not None:
         cost.parameters, cost.multiply_adds, uncounted = counted

@@ -29,7 +29,8 @@ def show(costs: Sequence[Cost], title: str) -> None:
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in _heading(costs):
-        table.add_column(name, justify="left" if name == "mixer" else "right", overflow="fold")
+        text = name == "mixer"
+        table.add_column(name, justify="left" if text else "right", no_wrap=text, overflow="fold")
     for row in _rows(costs):
         table.add_row(*row)
     console = Console()
@@ -79,6 +80,7 @@ def draw(costs: Sequence[Cost], title: str, path: Path) -> None:
         ends.append((points[-1], cost.name, colour))
     axes.set_xticks(found[0].tokens, [f"{count:,}" for count in found[0].tokens])
     axes.xaxis.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.set_title(title, fontsize="small", loc="left", wrap=True)
@@ -113,7 +115,7 @@ def _name(axes: Axes, ends: list[tuple[tuple[float, float], str, str]]) -> None:
 
 def _heading(costs: Sequence[Cost]) -> list[str]:
     sizes = [f"ms at {count:,}" for count in costs[0].tokens]
-    return ["mixer", "weights", "M mult-adds", *sizes, "ms with backward", "peak MB", "growth"]
+    return ["mixer", "k weights", "M mult adds", *sizes, "ms with grads", "peak MB", "growth"]
 
 
 def _rows(costs: Sequence[Cost]) -> list[list[str]]:
@@ -121,7 +123,7 @@ def _rows(costs: Sequence[Cost]) -> list[list[str]]:
     return [
         [
             cost.name,
-            _shown("{:,}", cost.parameters),
+            _shown("{:,.1f}", cost.parameters, 1e-3),
             _shown("{:,.1f}", cost.multiply_adds, 1e-6),
             *(_shown("{:.3g}", each, 1e3) for each in (*cost.forward, cost.step)),
             _shown("{:.0f}", cost.megabytes),

@@ -3,7 +3,7 @@ import csv
 from PIL import Image
 
 from foveal.core.bench.cost import Cost
-from foveal.core.bench.report import draw, markdown, write_report
+from foveal.core.bench.report import draw, markdown, show, write_report
 
 TOKENS = [4, 9, 16, 25]
 COSTS = [
@@ -16,13 +16,23 @@ COSTS = [
 def test_the_table_has_the_quickest_first_and_says_what_is_missing():
     lines = markdown(COSTS, "title").splitlines()
     assert lines[0] == "title"
-    assert lines[2].startswith("| mixer | weights | M mult-adds | ms at 4 | ms at 9 | ms at 16 | ms at 25 |")
+    assert lines[2].startswith("| mixer | k weights | M mult adds | ms at 4 | ms at 9 | ms at 16 | ms at 25 |")
     assert lines[4:7] == [
-        "| quick | 10 | 0.0 | 1 | 2 | 3 | - | 4.5 | - | - |",
-        "| slow | 1,200 | 3.4 | 16 | 81 | 256 | 625 | 500 | 12 | 2.00 |",
+        "| quick | 0.0 | 0.0 | 1 | 2 | 3 | - | 4.5 | - | - |",
+        "| slow | 1.2 | 3.4 | 16 | 81 | 256 | 625 | 500 | 12 | 2.00 |",
         "| broken | - | - | - | - | - | - | - | - | - |",
     ]
     assert lines[8:] == ["- quick: forward at 5: no", "- broken: cannot run: no"]
+
+
+def test_a_terminal_gets_a_drawn_table_of_its_width(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    show([*COSTS, Cost("mixture_of_heads", TOKENS, notes=["needs [this]"])], "title")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.split() == ["slow", "1.2", "3.4", "16", "81", "256", "625", "500", "12", "2.00"] for line in lines)
+    assert "mixture_of_heads: needs [this]" in lines
 
 
 def test_a_report_is_two_tables_and_a_plot(tmp_path):
