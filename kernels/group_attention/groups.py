@@ -31,10 +31,10 @@ class Group(NamedTuple):
     pairs: Tensor | None = None
     penalty: Tensor | None = None
 
-    def chunks(self, cost: int, limit: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the queries and keys of some groups at a time: as many as cost, at `cost` each, at most `limit`."""
+    def chunks(self, cost: int, limit: int) -> list[tuple[Tensor, Tensor]]:
+        """Return the queries and keys of some groups at a time: as many as cost, at `cost` each, at most `limit`."""
         at_once = max(1, limit // max(1, cost))
-        yield from zip(self.queries.split(at_once), self.keys.split(at_once), strict=True)
+        return list(zip(self.queries.split(at_once), self.keys.split(at_once), strict=True))
 
 
 @contextmanager

@@ -29,9 +29,8 @@ def group_attention_forward(qkv: Tensor, bias: Tensor | None, fill: Tensor | Non
     B, N, _, h, d = qkv.shape
     rows = qkv.reshape(B * N, 3 * h * d)
     mixed = qkv.new_empty(B * N, h * d)
-    biases = Biases(bias, qkv.dtype)
     for group in groups:
-        added = biases.of(group)
+        added = added_scores(group, bias, qkv.dtype)
         for some, others in group.chunks(B * h * group.queries.shape[1] * group.keys.shape[1], SCORES):
             asking, answering = in_batch(some, B, N), in_batch(others, B, N)
             q, k, v = _gathered(rows, fill, group, asking, answering, (h, d))
@@ -49,9 +48,8 @@ def group_attention_gradients(
     grad_q, grad_kv = torch.empty_like(outputs), qkv.new_zeros(B * N, 2 * h * d)
     grad_bias = None if bias is None else torch.zeros_like(bias)
     grad_fill = None if fill is None else torch.zeros_like(fill)
-    biases = Biases(bias, qkv.dtype)
     for group in groups:
-        added = biases.of(group)
+        added = added_scores(group, bias, qkv.dtype)
         grad_pairs = None if bias is None else bias.new_zeros(h, group.queries.shape[1], group.keys.shape[1])
         for some, others in group.chunks(B * h * group.queries.shape[1] * group.keys.shape[1], SCORES):
             asking, answering = in_batch(some, B, N), in_batch(others, B, N)
@@ -78,26 +76,21 @@ def group_attention_gradients(
     return grad_qkv, grad_bias, grad_fill
 
 
-class Biases:
-    """What is added to the scores of each group: parts of one table, gathered once for groups that share them."""
+def added_scores(group: Group, table: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Return what is added to the scores of a group, (1, h or 1, n, m), or None.
 
-    def __init__(self, table: Tensor | None, dtype: torch.dtype) -> None:
-        # PyTorch's fused attention takes no bias that wants a gradient, even where none is computed.
-        self.table = None if table is None else table.detach()
-        self.dtype = dtype
-        self.gathered: dict[int, Tensor] = {}
-
-    def of(self, group: Group) -> Tensor | None:
-        """Return (1, h or 1, n, m), or None."""
-        penalty = None if group.penalty is None else group.penalty.to(self.dtype)
-        if self.table is None:
-            return None if penalty is None else penalty[None, None]
-        key = id(group.pairs)
-        if key not in self.gathered:
-            n, m = group.queries.shape[1], group.keys.shape[1]
-            table = self.table if group.pairs is None else self.table.index_select(1, group.pairs.flatten())
-            self.gathered[key] = table.view(1, -1, n, m)
-        return self.gathered[key] if penalty is None else self.gathered[key] + penalty
+    Args:
+        group: that says which parts of the table are its own.
+        table: (h, T), or None. PyTorch's fused attention takes no bias that wants a gradient, even where none is
+            computed: this one has none.
+        dtype: of the result.
+    """
+    penalty = None if group.penalty is None else group.penalty.to(dtype)[None, None]
+    if table is None:
+        return penalty
+    own = table.detach() if group.pairs is None else table.detach().index_select(1, group.pairs.flatten())
+    bias = own.view(1, -1, group.queries.shape[1], group.keys.shape[1])
+    return bias if penalty is None else bias + penalty
 
 
 def in_batch(tokens: Tensor, B: int, N: int) -> Tensor:

@@ -17,7 +17,7 @@ SIDES = {1: 32, 2: 6, 3: 4}
 """Queries of a tile along each axis, by the number of axes."""
 
 
-@lru_cache(maxsize=32)
+@torch.compiler.assume_constant_result  # else a compiler follows how they are made, and takes no cache
 def neighborhoods(axes: tuple[Axis, ...], biased: bool) -> tuple[Group, ...]:
     """Return the groups of neighbourhood attention; tiles that differ by their place alone are one group.
 
@@ -26,6 +26,11 @@ def neighborhoods(axes: tuple[Axis, ...], biased: bool) -> tuple[Group, ...]:
         biased: say where each pair finds its bias in a table of the key's offset from the query, (2 kernel - 1) long
             for each axis, the last axis fastest.
     """
+    return _neighborhoods(axes, biased)
+
+
+@lru_cache(maxsize=32)
+def _neighborhoods(axes: tuple[Axis, ...], biased: bool) -> tuple[Group, ...]:
     with constants():
         kinds = [_kinds(tiles(axis, SIDES[len(axes)])) for axis in axes]
         return tuple(_group(axes, kind, biased) for kind in product(*kinds))

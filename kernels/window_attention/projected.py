@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..group_attention.groups import Group
-from ..group_attention.reference import Biases, in_batch
+from ..group_attention.reference import added_scores, in_batch
 
 NUMBERS = 2**18  # of queries, keys and values at once
 
@@ -38,9 +38,8 @@ def projected_groups(
     B, C = x.shape[0], x.shape[-1]
     rows = x.reshape(-1, C)
     mixed = x.new_empty(rows.shape[0], proj[0].shape[0])
-    biases = Biases(bias, x.dtype)
     for group in groups:
-        added = biases.of(group)
+        added = added_scores(group, bias, x.dtype)
         for some, others in group.chunks(B * group.keys.shape[1] * qkv[0].shape[0], NUMBERS):
             asking, answering = (in_batch(each, B, len(rows) // B) for each in (some, others))
             tokens = rows.index_select(0, answering.flatten()).view(*answering.shape, C)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from foveal.core.attention.neighborhood import NeighborhoodAttention
-from foveal.kernels.neighborhood_attention.tiling import neighborhoods
+from foveal.kernels.neighborhood_attention.tiling import _neighborhoods
 
 CASES = {
     "line": ({"kernel": (5,)}, (40,)),
@@ -109,11 +109,24 @@ def test_export_and_trace_take_the_same_values() -> None:
     block = attention(kernel=(3, 3), dilation=2, position_bias=True).requires_grad_(False)
     x = torch.randn(2, 9, 7, 4, dtype=torch.float64)
     exported = torch.export.export(block, (x,)).module()
-    neighborhoods.cache_clear()
+    _neighborhoods.cache_clear()
     traced = torch.jit.trace(block, x)
-    neighborhoods.cache_clear()
+    _neighborhoods.cache_clear()
     for program in (exported, traced):
         torch.testing.assert_close(program(x + 1), block(x + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+def test_it_compiles_without_breaks() -> None:
+    block = attention(kernel=(3, 3), position_bias=True)
+    x = torch.randn(1, 4, 9, 4, dtype=torch.float64, requires_grad=True)
+    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+    results = []
+    for form in (compiled, block):
+        y = form(x)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, *block.parameters()])])
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,16 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(block, (x,))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+def test_it_compiles_without_breaks() -> None:
+    block = attention(window=(4, 4), shift=2)
+    x = torch.randn(2, 9, 7, 4, dtype=torch.float64, requires_grad=True)
+    wanted = block(x)  # with what is kept of a map's windows already made
+    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), wanted)
+
+
 def test_export_and_trace_take_the_same_values() -> None:
     block = attention(window=(4, 4), shift=2).requires_grad_(False)
     x = torch.randn(2, 9, 11, 4, dtype=torch.float64)
