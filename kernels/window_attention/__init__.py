@@ -6,11 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backend import HAS_TRITON, runs_on_triton
 from ..group_attention import group_attention
 from . import reference
 from .groups import window_groups
 from .layout import WindowLayout, padded_sizes
 from .projected import projected_groups
+
+if HAS_TRITON:
+    from . import triton
 
 MANY_SCORES = 2**23
 """With so many, a gradient on a CPU makes them again rather than keep them: new memory costs more than the products."""
@@ -21,8 +25,8 @@ def window_attention(
 ) -> Tensor:
     """Return softmax(q k^T / sqrt(d) + bias + mask) v inside each window of the map.
 
-    On a CPU some windows follow others, the backward pass of large maps too, so that scores and cut maps are not held
-    as a whole.
+    On a GPU it is a Triton kernel, in which neither scores nor cut maps exist. On a CPU some windows follow others, the
+    backward pass of large maps too, so that these are not held as a whole.
 
     Args:
         qkv: (B, *spatial, 3, heads, d): queries, keys and values.
@@ -36,6 +40,8 @@ def window_attention(
     """
     if torch.jit.is_scripting():
         return reference.window_attention(qkv, bias, layout, fill, drop)
+    if HAS_TRITON and runs_on_triton("window_attention", qkv, triton.obstacle(qkv, qkv.shape[-1], layout, drop)):
+        return triton.window_attention(qkv, bias, fill, *layout)[0]
     sizes = qkv.shape[1:-3]
     if not _in_turns(qkv, sizes, qkv.shape[-2], layout, drop):
         return reference.window_attention(qkv, bias, layout, fill, drop)
@@ -73,14 +79,16 @@ def projected_window_attention(
     if torch.jit.is_scripting():
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
         return F.linear(mixed, proj_weight, proj_bias)
-    if not _in_turns(x, x.shape[1:-1], heads, layout, drop):
+    shape = [3, heads, qkv_weight.shape[0] // 3 // heads]
+    on_triton = HAS_TRITON and runs_on_triton("window_attention", x, triton.obstacle(x, shape[2], layout, drop))
+    in_turns = not on_triton and _in_turns(x, x.shape[1:-1], heads, layout, drop)
+    if not on_triton and not in_turns:
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
         return F.linear(mixed, proj_weight, proj_bias)
-    if not torch.is_grad_enabled():
+    if in_turns and not torch.is_grad_enabled():
         table = None if bias is None else bias.flatten(1)
         groups = window_groups(x.shape[1:-1], layout)
         return projected_groups(x, (qkv_weight, qkv_bias), (proj_weight, proj_bias), heads, table, groups)
-    shape = [3, heads, qkv_weight.shape[0] // 3 // heads]
     fill = None if qkv_bias is None else qkv_bias.view(shape)
     mixed = window_attention(F.linear(x, qkv_weight, qkv_bias).unflatten(-1, shape), bias, layout, fill)
     return F.linear(mixed.flatten(-2), proj_weight, proj_bias)
