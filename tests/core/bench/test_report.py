@@ -28,6 +28,7 @@ def test_the_table_has_the_quickest_first_and_says_what_is_missing():
 def test_a_terminal_gets_a_drawn_table_of_its_width(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
     show([*COSTS, Cost("mixture_of_heads", TOKENS, notes=["needs [this]"])], "title")
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
