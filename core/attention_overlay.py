@@ -98,10 +98,10 @@ def draw_panels(
     tallest = max(each.image.shape[-2] / each.image.shape[-1] for each in panels)
     size = (PANEL * len(panels), 2.5 * tallest + 0.9 + 0.16 * len(lines))
     figure = Figure(figsize=size, layout="constrained", dpi=110)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(row, panels, strict=True):
         axes.set_title(panel.title, fontsize=10)
         axes.set_axis_off()
-        axes.set_anchor("N")  # so that pictures of several heights begin on one line
         if panel.attention is None:
             shown = np.broadcast_to(panel.image, (3, *panel.image.shape[-2:]))
             axes.imshow(shown.transpose(1, 2, 0).clip(0, 1))
@@ -112,6 +112,8 @@ def draw_panels(
         bar = figure.colorbar(legend, ax=axes, orientation="horizontal", fraction=0.05, pad=0.02)
         bar.ax.tick_params(labelsize=7)
         bar.ax.locator_params(nbins=4)
+    for axes in row:
+        axes.set_anchor("N")  # pictures of several heights begin on one line; a legend had moved them
     figure.suptitle(title, fontsize=10)
     if lines:
         figure.supxlabel("\n".join(lines), fontsize=8)

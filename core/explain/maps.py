@@ -125,9 +125,7 @@ def written_out(network: nn.Module, within: nn.Module | None = None) -> Iterator
 
     mixers = modules_with("with_weights", network, within)
     if not mixers:
-        raise UserError(
-            f"{type(network).__name__} has no token mixer with attention maps; nothing can be shown."
-        )
+        raise UserError(f"{type(network).__name__} has no token mixer with attention maps; nothing can be shown.")
     for name, mixer in mixers.items():
         mixer.forward = partial(forward, name, mixer)
     try:
