@@ -28,8 +28,8 @@ REPRESENTATIVE = {
 }
 """One mixer of every family, for maps and for volumes."""
 
-VOLUME_SIDE = 4
-"""Tokens along a window of a volume, at most: 64 in all, about the 49 of the usual windows of maps."""
+MAP_SIDE, VOLUME_SIDE = 7, 4
+"""Tokens along a window of a map and of a volume: 49 and 64 in all."""
 
 
 def find_mixer(name: str) -> type[nn.Module]:
@@ -84,6 +84,7 @@ def build(mixer: type[nn.Module], dimension: int, side: int, dim: int, heads: in
         **dict.fromkeys(("size", "resolution"), (side,) * dimension),
         **dict.fromkeys(("length", "tokens"), side**dimension),
         "group": (VOLUME_SIDE,) * dimension,
+        "ratio": max(side // (MAP_SIDE if dimension == 2 else VOLUME_SIDE), 1),  # as many means as a window has tokens
         "attended": dim // 4,
         "shared": heads // 4,  # with those active three heads of four, as published
         "active": heads // 2,
