@@ -70,7 +70,8 @@ def measured_apart(name: str, dimension: int, size: int, dim: int, heads: int, d
         return Cost(**in_fresh_python("-m", f"{__package__}.cost", json.dumps(options)))
     except subprocess.CalledProcessError as failed:
         said = failed.stderr.strip().splitlines() if failed.returncode > 0 else []
-        reason = said[-1] if said else f"was killed by signal {-failed.returncode}; 9 mostly means a full memory"
+        killed = "was killed, as where the memory is full" if failed.returncode == -9 else "its process was ended"
+        reason = said[-1] if said else killed
         return Cost(short_name(find_mixer(name)), _tokens(dimension, size), notes=[reason])
 
 
@@ -146,7 +147,16 @@ class _Uncounted(TorchDispatchMode):
         packet = func.overloadpacket
         name = packet.__name__
         foreign = func.namespace not in ("aten", "prim", "prims", "profiler")
-        product = name in ("mv", "addmv", "dot", "vdot", "addbmm", "addr", "ger") or name.startswith(("_fft", "linalg"))
+        product = name in (
+            "mv",
+            "addmv",
+            "dot",
+            "vdot",
+            "addbmm",
+            "addr",
+            "linalg_solve_ex",
+            "linalg_inv_ex",
+        ) or name.startswith("_fft")
         if packet not in flop_registry and (foreign or product):
             self.names.add(f"{func.namespace}.{name}" if foreign else name.lstrip("_"))
         return func(*args, **(kwargs or {}))

@@ -96,7 +96,7 @@ def _name(axes: Axes, ends: list[tuple[tuple[float, float], str, str]]) -> None:
     heights = [(math.log(point[1]) - low) / (high - low) for point, _, _ in ends]
     for place in range(1, len(heights)):
         heights[place] = max(heights[place], heights[place - 1] + LABEL_HEIGHT)
-    top = 1.0
+    top = 0.97
     for place in reversed(range(len(heights))):
         heights[place] = top = min(heights[place], top)
         top -= LABEL_HEIGHT

@@ -92,7 +92,7 @@ def test_what_cannot_be_built_says_so_once():
 def test_a_process_that_is_killed_is_a_note(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", __file__.rpartition("/")[0])
     found = measured_apart(f"{__name__}.Deadly", **TINY)
-    assert found.notes == ["was killed by signal 9; 9 mostly means a full memory"]
+    assert found.notes == ["was killed, as where the memory is full"]
     assert short_name(Deadly) == found.name == "Deadly"
 
 
