@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
@@ -110,3 +111,11 @@ def record(title: str, lines: list[str]) -> None:
     print(text)
     with RESULTS.open("a") as file:
         file.write("\n" + text)
+
+
+def fill(title: str, text: str) -> None:
+    """Put a section with today's date into benchmarks/RESULTS.md, where its title stands as not yet measured if any."""
+    page, section = RESULTS.read_text(), f"## {title}, {date.today()}\n\n{text}"
+    empty = re.compile(rf"^## {re.escape(title)}: not yet measured\n.*?(?=\n## |\Z)", re.MULTILINE | re.DOTALL)
+    filled, count = empty.subn(lambda _: section, page)
+    RESULTS.write_text(filled if count else f"{page}\n{section}")
