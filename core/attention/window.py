@@ -53,7 +53,7 @@ class RelativePositionBias(nn.Module):
                 chosen = torch.arange(chosen.shape[0], device=index.device)
             index = index[chosen][:, chosen]
         bias = self.table.index_select(0, index.flatten())
-        return bias.t().reshape(-1, index.shape[0], index.shape[1])
+        return bias.t().contiguous().view(-1, index.shape[0], index.shape[1])
 
 
 class WindowAttention(nn.Module):

@@ -17,7 +17,8 @@ class Group(NamedTuple):
 
     Attributes:
         queries: (G, n) numbers of tokens.
-        keys: (G, m) numbers of tokens; any number where there is padding.
+        keys: (G, m) numbers of tokens; any number where there is padding. The same tensor as `queries` where tokens
+            attend to themselves, which are then gathered once.
         padded: (m), true where a key is padding; None where none is.
         own: (n), which of the keys the queries are, where they are among them; None for all of them in this order.
         pairs: (n, m), where a pair's bias stands in the table; None where the table itself is (n, m) in order.

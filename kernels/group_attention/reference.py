@@ -102,6 +102,9 @@ def _gathered(
     rows: Tensor, fill: Tensor | None, group: Group, asking: Tensor, answering: Tensor, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the queries, keys and values of some groups, (G, h, n or m, d) each."""
+    if group.queries is group.keys:
+        q, k, v = rows.index_select(0, answering.flatten()).view(*answering.shape, 3, *shape).permute(2, 0, 3, 1, 4)
+        return q, k, v
     width = shape[0] * shape[1]
     q = rows[:, :width].index_select(0, asking.flatten()).view(*asking.shape, *shape).transpose(1, 2)
     kv = rows[:, width:].index_select(0, answering.flatten()).view(*answering.shape, 2, *shape)

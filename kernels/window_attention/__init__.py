@@ -16,6 +16,8 @@ from .projected import projected_groups
 if HAS_TRITON:
     from . import triton
 
+FEW_TOKENS = 2**10
+"""Of so few, all windows are computed at once on a CPU: their products are too small to be cut into several."""
 MANY_SCORES = 2**23
 """With so many, a gradient on a CPU makes them again rather than keep them: new memory costs more than the products."""
 
@@ -99,4 +101,6 @@ def _in_turns(x: Tensor, sizes: tuple[int, ...], heads: int, layout: WindowLayou
     if x.device.type != "cpu" or drop > 0 or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     tokens = prod(padded_sizes(sizes, layout.window))
-    return not torch.is_grad_enabled() or x.shape[0] * heads * tokens * prod(layout.window) > MANY_SCORES
+    if not torch.is_grad_enabled():
+        return x.shape[0] * tokens > FEW_TOKENS
+    return x.shape[0] * heads * tokens * prod(layout.window) > MANY_SCORES

@@ -72,9 +72,10 @@ def _group(kind: Sequence[list[Stripe]], sizes: Sequence[int], mask_padding: boo
     keys = real if mask_padding else torch.arange(len(padded))
     apart = parts[real, None] != parts[keys]
     attended = bool(padded.any()) and not mask_padding
+    queries = tokens[:, real].int()
     return Group(
-        tokens[:, real].int(),
-        tokens[:, keys].int(),
+        queries,
+        tokens.int() if attended else queries,
         padded=padded if attended else None,
         own=real if attended else None,
         pairs=(real[:, None] * len(padded) + keys).int() if padded.any() else None,
