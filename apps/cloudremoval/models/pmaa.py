@@ -26,6 +26,8 @@ class PMAA(nn.Module):
         dim: channels of the features; four times as many inside the blocks.
         dropout: probability of a feature to be dropped in training.
         drop_path: probability of a sample to go without an update of a transformer layer in training.
+        zero_start: let a new network's blocks start as the identity, which the authors' do not. Theirs begin with
+            outputs at the ends of tanh, from where a short training does not come back.
     Shape: (N, dates * bands, H, W) in -1..1, all bands of the first date first, H or W above 16
         -> (N, num_outputs, H, W) in -1..1. In training this image, the masks of clear sky (N, dates, 1, H, W) in 0..1
         and the auxiliary images (N, dates, bands, H, W) in -1..1.
@@ -46,6 +48,7 @@ class PMAA(nn.Module):
         dim: int = 32,
         dropout: float = 0.1,
         drop_path: float = 0.1,
+        zero_start: bool = False,
     ) -> None:
         super().__init__()
         if min(dates, bands, num_outputs, dim) < 1:
@@ -58,6 +61,9 @@ class PMAA(nn.Module):
         widths = (dates * dim, dim, dim)
         self.blocks = nn.Sequential(*(UBlock(width, dim, drop_path) for width in widths))
         self.head = nn.Conv2d(dim, num_outputs, 1)
+        if zero_start:
+            for block in self.blocks:
+                nn.init.zeros_(block.out.weight)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """Return the cloud-free image; in training also the masks and the auxiliary images."""
