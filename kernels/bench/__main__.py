@@ -31,10 +31,11 @@ SIZES = 4  # of an operation that are checked in each precision
 
 
 class Told:
-    """What failed, printed as it comes."""
+    """What failed, printed as it comes, and what there was no time for."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
+        self.skipped: list[str] = []
 
     def attempt(self, what: str, function: Callable[..., Any], *arguments: object) -> Any:
         """Return what a function returns; if it fails, or returns a complaint, that is told and None returned."""
@@ -87,19 +88,25 @@ def check_here(name: str) -> int:
 
 
 def time_cases(cases: Sequence[Case], ceilings: Ceilings, deadline: float, told: Told) -> list[Row]:
-    """Return the rows of all forms; what is slow to compile comes last, and not at all beyond the deadline."""
+    """Return the rows of all forms; what is slow to compile comes last, and beyond the deadline nothing is timed."""
+    quick = [(case, form) for case in cases for form in forms_of(case) if form not in SLOW]
+    slow = [(case, form) for form in SLOW for case in cases if form in forms_of(case)]
     rows: list[Row] = []
-    for forms in ([form for form in FORMS if form not in SLOW], *([form] for form in SLOW)):
-        for case in cases:
-            for form in forms:
-                if form in case.rivals or form in ("kernel", "eager", "float32", "compiled"):
-                    what = f"{case.operation} {case.size}, {form}"
-                    if time.monotonic() > deadline:
-                        told.attempt(what, lambda: "no time was left")
-                        continue
-                    rows += told.attempt(what, measure, case, form, ceilings) or []
-                    torch._dynamo.reset()
+    for case, form in quick + slow:
+        what = f"{case.operation} {case.size}, {form}"
+        if time.monotonic() > deadline:
+            told.skipped.append(what)
+            continue
+        for direction in ("forward", "backward"):
+            found = told.attempt(f"{what}, {direction}", measure, case, form, direction, ceilings)
+            rows += [found] if found else []
+        torch._dynamo.reset()
     return rows
+
+
+def forms_of(case: Case) -> list[str]:
+    """Return the forms that a case has."""
+    return [form for form in FORMS if form in case.rivals or form in ("kernel", "eager", "float32", "compiled")]
 
 
 def run(names: Sequence[str], minutes: float, told: Told) -> tuple[list[Row], list[str]]:
@@ -109,7 +116,8 @@ def run(names: Sequence[str], minutes: float, told: Told) -> tuple[list[Row], li
     ceilings = measured_ceilings()
     torch._functorch.config.donated_buffer = False  # a gradient is computed again and again
     rows = time_cases([case for name in right for case in TABLE[name].timed], ceilings, deadline, told)
-    return rows, [*facts(ceilings), "", *markdown(rows), *(f"\nFailed: {each}" for each in told.failures)]
+    notes = [f"\nFailed: {each}" for each in told.failures] + [f"\nNo time was left: {each}" for each in told.skipped]
+    return rows, [*facts(ceilings), "", *markdown(rows), *notes]
 
 
 def facts(ceilings: Ceilings) -> list[str]:

@@ -69,14 +69,19 @@ def timed(call: Callable[[], object]) -> tuple[float, float, float]:
     return median / 1e3, low / 1e3, high / 1e3
 
 
-def measure(case: Case, form: str, ceilings: Ceilings) -> list[Row]:
-    """Return the rows of a form, forward and backward."""
+def measure(case: Case, form: str, direction: str, ceilings: Ceilings) -> Row:
+    """Return the row of a form, forward or backward."""
     tensors = case.draw(torch.float32 if form == "float32" else torch.bfloat16, "cuda")
-    call = form_of(case, form)
+    call = form_of(case, form, "cuda")
     with use_backend("triton" if form in ("kernel", "float32") else "reference"):
-        forward = torch.no_grad()(lambda: call(*tensors))
-        taken = {"forward": (timed(forward), peak(forward)), "backward": _backward(call, tensors)}
-    return [row(case, direction, form, ceilings, *taken[direction]) for direction in taken]
+        seconds, megabytes = (_forward if direction == "forward" else _backward)(call, tensors)
+    return row(case, direction, form, ceilings, seconds, megabytes)
+
+
+@torch.no_grad()
+def _forward(call: Form, tensors: list[Tensor]) -> tuple[tuple[float, float, float], float]:
+    """Return the time without gradients, and the megabytes that it needs."""
+    return timed(lambda: call(*tensors)), peak(lambda: call(*tensors))
 
 
 def _backward(call: Form, tensors: list[Tensor]) -> tuple[tuple[float, float, float], float]:
@@ -85,14 +90,14 @@ def _backward(call: Form, tensors: list[Tensor]) -> tuple[tuple[float, float, fl
     out = call(*tensors)
     grad = torch.randn_like(out)
     seconds = timed(partial(torch.autograd.grad, out, trained, grad, retain_graph=True))
-    out = None
+    del out
     return seconds, peak(lambda: torch.autograd.grad(call(*tensors), trained, grad))
 
 
-def form_of(case: Case, form: str) -> Form:
+def form_of(case: Case, form: str, device: str) -> Form:
     """Return what computes the case."""
     if form in case.rivals:
-        return case.rivals[form]("cuda")
+        return case.rivals[form](device)
     return torch.compile(case.call, dynamic=False) if form == "compiled" else case.call
 
 

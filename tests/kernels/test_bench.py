@@ -1,11 +1,12 @@
 import csv
+import time
 from random import Random
 
 import pytest
 import torch
 
+from foveal.kernels.bench import __main__ as bench
 from foveal.kernels.bench import cases, rivals
-from foveal.kernels.bench.__main__ import main
 from foveal.kernels.bench.cases import TABLE
 from foveal.kernels.bench.check import complaints
 from foveal.kernels.bench.floors import Ceilings, Work, exponentials, floor
@@ -149,19 +150,49 @@ def test_the_slowest_of_three_is_the_floor():
     assert [floor(Work(*done), ceilings) for done in ((10, 0, 0), (1, 200, 0), (1, 1, 3000))] == [1, 2, 3]
 
 
+def test_every_form_is_timed_and_one_that_fails_does_not_stop_the_rest(monkeypatch):
+    def measure(case, form, direction, ceilings):
+        if (form, direction) == ("flex", "backward"):
+            raise RuntimeError("no backward")
+        return row(case, direction, form, ceilings, (1e-3, 1e-3, 1e-3), 1.0)
+
+    monkeypatch.setattr(bench, "measure", measure)
+    told, some = bench.Told(), [cases.position(1, 9, 3, 5), cases.channel(1, 20, 2, 3)]
+    rows = bench.time_cases(some, H100, time.monotonic() + 60, told)
+    order = [(each.operation[:8], each.form) for each in rows if each.direction == "forward"]
+    quick = [("position", form) for form in ("kernel", "eager", "usual", "float32")]
+    quick += [("channel_", form) for form in ("kernel", "eager", "float32")]
+    assert order == [*quick, ("position", "compiled"), ("channel_", "compiled"), ("position", "flex")]
+    assert told.failures == ["position_attention B1 n9 qk3 v5, flex, backward: RuntimeError: no backward"]
+
+
+def test_beyond_the_deadline_nothing_is_timed():
+    told = bench.Told()
+    assert bench.time_cases([cases.channel(1, 20, 2, 3)], H100, time.monotonic() - 1, told) == []
+    assert [each.rpartition(", ")[2] for each in told.skipped] == ["kernel", "eager", "float32", "compiled"]
+    assert not told.failures
+
+
+@needs_no_gpu
+def test_a_check_whose_process_ends_badly_is_told():
+    told = bench.Told()
+    assert bench.check_apart(["channel_attention"], told) == []
+    assert told.failures == ["channel_attention: the process that checked it ended with code 1"]
+
+
 @needs_no_gpu
 def test_without_a_gpu_one_line_says_so(capsys):
-    assert main([]) == 1
+    assert bench.main([]) == 1
     assert capsys.readouterr().err == "kernels are measured on a CUDA GPU, and PyTorch finds none here\n"
 
 
 def test_an_unknown_operation_is_refused(capsys):
     with pytest.raises(SystemExit):
-        main(["window"])
+        bench.main(["window"])
     assert "no operation window; there are window_attention, " in capsys.readouterr().err
 
 
 def test_help_fits_a_screen(capsys):
     with pytest.raises(SystemExit):
-        main(["--help"])
+        bench.main(["--help"])
     assert len(capsys.readouterr().out.splitlines()) < 40
