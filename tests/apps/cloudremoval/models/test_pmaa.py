@@ -114,3 +114,9 @@ def test_inputs_that_do_not_fit_are_refused(small, x, words):
 def test_counts_below_one_are_refused(count):
     with pytest.raises(ValueError, match="at least one"):
         PMAA(**{count: 0})
+
+
+def test_blocks_may_start_as_the_identity():
+    x = torch.randn(1, 4, 20, 20)
+    assert torch.equal(PMAA(dim=4, zero_start=True).blocks[1](x), x)
+    assert not torch.equal(PMAA(dim=4).blocks[1](x), x)
