@@ -1,4 +1,4 @@
-"""Whole slides: tissue, tiles, features, and slide labels by multiple-instance learning."""
+"""Whole slides: tissue, tiles, features, and labels by multiple-instance learning."""
 
 COMMANDS = {
     "tissue": "find the tissue on slides: outlines and previews",
