@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import torch
+from torch._functorch import config as functorch
 
 from .case import Case
 from .cases import TABLE
@@ -114,7 +115,7 @@ def run(names: Sequence[str], minutes: float, told: Told) -> tuple[list[Row], li
     deadline = time.monotonic() + 60 * minutes
     right = check_apart(names, told)
     ceilings = measured_ceilings()
-    torch._functorch.config.donated_buffer = False  # a gradient is computed again and again
+    functorch.donated_buffer = False  # a gradient is computed again and again
     rows = time_cases([case for name in right for case in TABLE[name].timed], ceilings, deadline, told)
     notes = [f"\nFailed: {each}" for each in told.failures] + [f"\nNo time was left: {each}" for each in told.skipped]
     return rows, [*facts(ceilings), "", *markdown(rows), *notes]

@@ -173,6 +173,22 @@ def test_beyond_the_deadline_nothing_is_timed():
     assert not told.failures
 
 
+def test_operations_that_are_wrong_are_not_timed(monkeypatch):
+    monkeypatch.setattr(bench, "check_apart", lambda names, told: told.failures.append("one is off") or names[1:])
+    monkeypatch.setattr(bench, "measured_ceilings", lambda: H100)
+    monkeypatch.setattr(bench, "facts", lambda ceilings: ["this machine"])
+    monkeypatch.setattr(bench.functorch, "donated_buffer", True)
+    monkeypatch.setattr(
+        bench,
+        "measure",
+        lambda case, form, direction, ceilings: row(case, direction, form, ceilings, (1e-3, 1e-3, 1e-3), 1.0),
+    )
+    rows, lines = bench.run(["dynamic_conv", "position_attention"], 1, bench.Told())
+    assert {each.operation for each in rows} == {"position_attention"}
+    assert [lines[0], lines[-1]] == ["this machine", "\nFailed: one is off"]
+    assert len([line for line in lines if line.startswith("| position_attention ")]) == 4
+
+
 @needs_no_gpu
 def test_a_check_whose_process_ends_badly_is_told():
     told = bench.Told()
