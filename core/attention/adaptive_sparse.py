@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
+from ...kernels.window_attention.layout import WindowLayout, cut, merge
 from .token_weights import TokenWeights, in_windows, numbered
-from .window import RelativePositionBias
+from .window import RelativePositionBias, window_scores
 
 
 class AdaptiveSparseAttention(nn.Module):
@@ -57,12 +57,7 @@ class AdaptiveSparseAttention(nn.Module):
         """Return the map with what the tokens of each window have told one another."""
         sizes = x.shape[1:-1]
         layout = WindowLayout(self.window, self.shift)
-        qkv = self.qkv(cut(x, layout)).unflatten(-1, [3, self.heads, x.shape[-1] // self.heads])
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1)) + self.position(self.window)
-        mask = window_mask(sizes, layout, x)
-        if mask is not None:
-            scores = scores + mask.unsqueeze(1).repeat(x.shape[0], 1, 1, 1)
+        scores, v = window_scores(self.qkv(cut(x, layout)), self.heads, self.position(self.window), layout, sizes)
         mixed = torch.matmul(self.weights(scores), v).transpose(1, 2).flatten(2)
         return self.drop(self.proj(merge(mixed, sizes, layout)))
 

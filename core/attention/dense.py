@@ -1,9 +1,11 @@
 """Attention between all positions."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .token_weights import TokenWeights, between_all, joined, softmax_weights
+from .token_weights import TokenWeights, between_all, joined, scores
+from .top_k import largest_softmax
 
 
 class SelfAttention(nn.Module):
@@ -13,28 +15,35 @@ class SelfAttention(nn.Module):
         dim: channels in and out.
         heads: attention heads; must divide `dim`.
         qkv_bias: let queries, keys and values have biases.
+        top_k: how many positions each attends to, those of its largest scores; 0 for all.
     Shape: channels-last, (B, *spatial, C) -> (B, *spatial, C). Any axes, any size; the cost grows with its square.
 
     Raises:
         ValueError: heads that do not divide `dim`.
     """
 
-    def __init__(self, dim: int, heads: int = 8, qkv_bias: bool = True) -> None:
+    def __init__(self, dim: int, heads: int = 8, qkv_bias: bool = True, top_k: int = 0) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"heads {heads} must divide dim {dim}")
         self.heads = heads
+        self.top_k = top_k
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
         qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        if self.top_k > 0:
+            products = torch.matmul(qkv[0] * float(qkv.shape[-1]) ** -0.5, qkv[1].transpose(-2, -1))
+            mixed = torch.matmul(largest_softmax(products, self.top_k), qkv[2])
+        else:
+            mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         return self.proj(mixed.transpose(1, 2).reshape(x.shape))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
         qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        weights = softmax_weights(qkv[0], qkv[1])
+        products = scores(qkv[0], qkv[1])
+        weights = largest_softmax(products, self.top_k) if self.top_k > 0 else products.softmax(-1)
         return self.proj(joined(weights @ qkv[2]).view(x.shape)), [between_all(weights, x.shape[1:-1])]

@@ -34,3 +34,15 @@ class TopKSoftmax(nn.Module):
         counting = torch.arange(length, device=scores.device) < kept[:, None]
         summed = exponentials * torch.matmul(factors, counting.to(factors.dtype))
         return torch.zeros_like(summed).scatter(-1, places, summed)
+
+
+def largest_softmax(scores: Tensor, count: int) -> Tensor:
+    """Return the softmax over the `count` largest scores of each row; of equal scores those that come first are kept.
+
+    Args:
+        scores: (..., L).
+        count: scores kept of each row, at least 1; all of a row that is not longer.
+    """
+    kept = scores.detach().sort(dim=-1, descending=True, stable=True)[1][..., :count]
+    hidden = torch.ones_like(scores, dtype=torch.bool).scatter(-1, kept, False)
+    return scores.masked_fill(hidden, -float("inf")).softmax(-1)

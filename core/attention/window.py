@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.window_attention import projected_window_attention
-from ...kernels.window_attention.layout import WindowLayout, cut
+from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
 from .offsets import offset_index
 from .token_weights import TokenWeights, in_windows, numbered
+from .top_k import largest_softmax
 
 
 class RelativePositionBias(nn.Module):
@@ -75,7 +76,8 @@ class WindowAttention(nn.Module):
         short_axis: what to do with an axis that is not longer than its window: "shrink" the window to it without a
             shift; "number" for that with MONAI's biases, by the number of a token; "pad" it (torchvision).
         drop: dropout of the output, in training.
-        attention_drop: dropout of the attention weights, in training.
+        attention_drop: dropout of the attention weights, in training; not with `top_k`.
+        top_k: how many tokens of its window each attends to, those of its largest scores; 0 for all.
     Shape: (B, *spatial, C) -> (B, *spatial, C).
 
     Raises:
@@ -96,6 +98,7 @@ class WindowAttention(nn.Module):
         short_axis: str = "shrink",
         drop: float = 0.0,
         attention_drop: float = 0.0,
+        top_k: int = 0,
     ) -> None:
         super().__init__()
         shifts = [shift] * len(window) if isinstance(shift, int) else list(shift)
@@ -110,6 +113,7 @@ class WindowAttention(nn.Module):
         self.dilated, self.roll_first, self.mask_padding = dilated, roll_first, mask_padding
         self.short_axis = short_axis
         self.attention_drop = attention_drop
+        self.top_k = top_k
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.position = RelativePositionBias(heads, window) if position_bias else None
         self.proj = nn.Linear(dim, dim)
@@ -121,6 +125,10 @@ class WindowAttention(nn.Module):
         bias: Tensor | None = None
         if self.position is not None:
             bias = self.position(layout.window, self.short_axis == "number")
+        if self.top_k > 0:
+            scores, v = window_scores(self.qkv(cut(x, layout)), self.heads, bias, layout, x.shape[1:-1])
+            mixed = torch.matmul(self.weights(scores), v).transpose(1, 2).flatten(2)
+            return self.drop(self.proj(merge(mixed, x.shape[1:-1], layout)))
         drop = self.attention_drop if self.training else 0.0
         qkv, proj = self.qkv, self.proj
         return self.drop(
@@ -133,8 +141,12 @@ class WindowAttention(nn.Module):
         layout = self.fitted(sizes)
         bias = None if self.position is None else self.position(layout.window, self.short_axis == "number")
         windows = self.qkv(cut(x, layout))
-        mixed, weights = in_windows(windows, self.heads, bias, layout, numbered(sizes, x), sizes)
+        mixed, weights = in_windows(windows, self.heads, bias, layout, numbered(sizes, x), sizes, self.weights)
         return self.proj(mixed), [weights]
+
+    def weights(self, scores: Tensor) -> Tensor:
+        """Return the weights of the keys, the last axis of the scores."""
+        return largest_softmax(scores, self.top_k) if self.top_k > 0 else scores.softmax(-1)
 
     def fitted(self, sizes: list[int]) -> WindowLayout:
         """Return the layout for a map's sizes."""
@@ -145,3 +157,25 @@ class WindowAttention(nn.Module):
             window.append(size if short and self.short_axis != "pad" else self.window[axis])
             shift.append(0 if short else self.shift[axis])
         return WindowLayout(window, shift, self.dilated, self.roll_first, self.mask_padding)
+
+
+def window_scores(
+    windows: Tensor, heads: int, bias: Tensor | None, layout: WindowLayout, sizes: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the scores inside windows, bias and mask added, (S, heads, N, N), and the values, (S, heads, N, d).
+
+    Args:
+        windows: (S, N, 3 * heads * d), queries, keys and values of the windows that `cut` makes.
+        heads: of the attention.
+        bias: (heads, N, N), or None.
+        layout: the windows.
+        sizes: of the map.
+    """
+    q, k, v = windows.unflatten(-1, [3, heads, -1]).permute(2, 0, 3, 1, 4).unbind(0)
+    scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
+    if bias is not None:
+        scores = scores + bias
+    mask = window_mask(sizes, layout, windows)
+    if mask is not None:
+        scores = scores + mask.unsqueeze(1).repeat(windows.shape[0] // mask.shape[0], 1, 1, 1)
+    return scores, v

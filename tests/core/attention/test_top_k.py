@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from foveal.core.attention.channel import ChannelAttention
-from foveal.core.attention.top_k import TopKSoftmax
+from foveal.core.attention.dense import SelfAttention
+from foveal.core.attention.top_k import TopKSoftmax, largest_softmax
+from foveal.core.attention.window import WindowAttention
 from foveal.tests.fixtures.blocks import assert_is_formula, assert_programs_agree, random_block, random_map
 
 
@@ -52,3 +54,27 @@ def test_as_the_weighting_of_channel_attention_it_mixes_channels(spatial):
 def test_programs_agree():
     block = ChannelAttention(12, 2, weighting=TopKSoftmax())
     assert_programs_agree(block, random_map(2, 12, 5, 6), random_map(1, 12, 9, 4))
+
+
+@pytest.mark.parametrize("block", [SelfAttention(4, 2, top_k=3), WindowAttention(4, 2, (3, 3), 1, top_k=3)])
+def test_attention_to_the_largest_scores(block: nn.Module) -> None:
+    x = torch.randn(2, 6, 6, 4, dtype=torch.float64)
+    block = block.double()
+    y, weights = block.with_weights(x)
+    assert ((weights[0].weights > 0).sum(-1) <= 3).all()
+    torch.testing.assert_close(weights[0].weights.sum(-1), torch.ones_like(weights[0].weights[..., 0]))
+    torch.testing.assert_close(block(x), y)
+    torch.testing.assert_close(torch.jit.script(block)(x), y)
+    block.top_k = 36
+    every = block(x)
+    block.top_k = 0
+    torch.testing.assert_close(block(x), every)
+
+
+def test_of_equal_scores_the_first_are_kept() -> None:
+    scores = torch.tensor([[1.0, 2.0, 1.0, 1.0, 2.0]], requires_grad=True)
+    e = torch.e
+    expected = torch.tensor([[1.0, e, 0.0, 0.0, e]]) / (1 + 2 * e)
+    weights = largest_softmax(scores, 3)
+    torch.testing.assert_close(weights, expected)
+    assert torch.autograd.grad(weights[0, 1], scores)[0][0, 2:4].tolist() == [0, 0]
