@@ -64,13 +64,21 @@ def check_operation(
     return len(told.failures) == before
 
 
-def check_apart(names: Sequence[str], told: Told) -> list[str]:
-    """Check each operation in a process of its own, as a kernel may bring it down; return those that are right."""
+def check_apart(names: Sequence[str], told: Told, seconds: float) -> list[str]:
+    """Check each operation in a process of its own, as a kernel may bring it down; return those that are right.
+
+    All start at once and have so many seconds together.
+    """
+    deadline = time.monotonic() + seconds
     command = [sys.executable, "-m", f"{__package__}", "--check"]
     started = {name: subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in names}
     right = []
     for name, process in started.items():
-        lines, _ = process.communicate()
+        try:
+            lines, _ = process.communicate(timeout=max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            lines, _ = process.communicate()
         failures = [line.removeprefix(FAILED) for line in lines.splitlines() if line.startswith(FAILED)]
         if process.returncode == 0:
             right.append(name)
@@ -113,7 +121,7 @@ def forms_of(case: Case) -> list[str]:
 def run(names: Sequence[str], minutes: float, told: Told) -> tuple[list[Row], list[str]]:
     """Check and time operations; return the rows, and what a page says of them."""
     deadline = time.monotonic() + 60 * minutes
-    right = check_apart(names, told)
+    right = check_apart(names, told, 30 * minutes)
     ceilings = measured_ceilings()
     functorch.donated_buffer = False  # a gradient is computed again and again
     rows = time_cases([case for name in right for case in TABLE[name].timed], ceilings, deadline, told)

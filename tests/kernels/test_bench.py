@@ -1,4 +1,5 @@
 import csv
+import subprocess
 import time
 from random import Random
 
@@ -174,7 +175,7 @@ def test_beyond_the_deadline_nothing_is_timed():
 
 
 def test_operations_that_are_wrong_are_not_timed(monkeypatch):
-    monkeypatch.setattr(bench, "check_apart", lambda names, told: told.failures.append("one is off") or names[1:])
+    monkeypatch.setattr(bench, "check_apart", lambda names, told, _: told.failures.append("one is off") or names[1:])
     monkeypatch.setattr(bench, "measured_ceilings", lambda: H100)
     monkeypatch.setattr(bench, "facts", lambda ceilings: ["this machine"])
     monkeypatch.setattr(bench.functorch, "donated_buffer", True)
@@ -192,8 +193,15 @@ def test_operations_that_are_wrong_are_not_timed(monkeypatch):
 @needs_no_gpu
 def test_a_check_whose_process_ends_badly_is_told():
     told = bench.Told()
-    assert bench.check_apart(["channel_attention"], told) == []
+    assert bench.check_apart(["channel_attention"], told, 60.0) == []
     assert told.failures == ["channel_attention: the process that checked it ended with code 1"]
+
+
+def test_a_check_that_does_not_end_is_ended(monkeypatch):
+    told, started = bench.Told(), subprocess.Popen
+    monkeypatch.setattr(bench.subprocess, "Popen", lambda command, **options: started(["sleep", "60"], **options))
+    assert bench.check_apart(["channel_attention"], told, 0.0) == []
+    assert told.failures == ["channel_attention: the process that checked it ended with code -9"]
 
 
 @needs_no_gpu
