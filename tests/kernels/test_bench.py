@@ -190,18 +190,20 @@ def test_operations_that_are_wrong_are_not_timed(monkeypatch):
     assert len([line for line in lines if line.startswith("| position_attention ")]) == 4
 
 
-@needs_no_gpu
-def test_a_check_whose_process_ends_badly_is_told():
-    told = bench.Told()
-    assert bench.check_apart(["channel_attention"], told, 60.0) == []
-    assert told.failures == ["channel_attention: the process that checked it ended with code 1"]
-
-
-def test_a_check_that_does_not_end_is_ended(monkeypatch):
-    told, started = bench.Told(), subprocess.Popen
-    monkeypatch.setattr(bench.subprocess, "Popen", lambda command, **options: started(["sleep", "60"], **options))
-    assert bench.check_apart(["channel_attention"], told, 0.0) == []
-    assert told.failures == ["channel_attention: the process that checked it ended with code -9"]
+@pytest.mark.parametrize(
+    ("script", "seconds", "right", "failures"),
+    [
+        ("true", 60, ["channel_attention"], []),
+        ("echo failed: one is off; exit 1", 60, [], ["one is off"]),
+        ("exit 3", 60, [], ["channel_attention: the process that checked it ended with code 3"]),
+        ("exec sleep 60", 0, [], ["channel_attention: the process that checked it ended with code -9"]),
+    ],
+)
+def test_checks_run_apart_and_how_they_end_is_told(monkeypatch, script, seconds, right, failures):
+    told, start = bench.Told(), subprocess.Popen
+    monkeypatch.setattr(bench.subprocess, "Popen", lambda command, **options: start(["sh", "-c", script], **options))
+    assert bench.check_apart(["channel_attention"], told, seconds) == right
+    assert told.failures == failures
 
 
 @needs_no_gpu
