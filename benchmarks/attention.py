@@ -1,9 +1,9 @@
 """Speed and memory of the attention blocks: `python benchmarks/attention.py [ROW ...]`, best with OMP_NUM_THREADS=1.
 
-Every row sets a block, projections included but for neighbourhoods, beside its plain formulation as papers write it, or
-beside timm's or MONAI's own. Both have the same weights and are first held together; then they are timed in turns in
-one process, and the peak memory is taken in a fresh process for each. The table is printed and appended to
-benchmarks/RESULTS.md.
+Every row sets a block, projections included but for neighbourhoods and the rows that say so, beside its plain
+formulation as papers write it, or beside timm's or MONAI's own. Both have the same weights and are first held together;
+then they are timed in turns in one process, and the peak memory is taken in a fresh process for each. The table is
+printed and appended to benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ from functools import partial
 
 import torch
 from measure import Forms, Rows, run_forms
+from plain_regions import plain_bilevel, plain_cross_covariance, plain_super_tokens
 from torch import Tensor, nn
 
+from foveal.core.attention.bilevel import BiLevelRoutingAttention
+from foveal.core.attention.cross_covariance import CrossCovarianceAttention
 from foveal.core.attention.cross_shaped import CrossShapedAttention
 from foveal.core.attention.neighborhood import NeighborhoodAttention
+from foveal.core.attention.super_token import SuperTokenAttention
 from foveal.core.attention.window import WindowAttention
 from foveal.core.blocks.transformer import TransformerBlock
+from foveal.kernels.window_attention import window_attention
 
 # B batch, C channels, G windows, N tokens of a window or map, h heads, d channels of a head, K keys of a token
 
 
-def inference(plain: Callable[[Tensor], Tensor], ours: nn.Module, size: tuple[int, ...]) -> Forms:
+def inference(plain: Callable[[Tensor], Tensor], ours: Callable[[Tensor], Tensor], size: tuple[int, ...]) -> Forms:
     """Return both forms without gradients."""
     x = torch.randn(size)
     return torch.inference_mode()(lambda: plain(x)), torch.inference_mode()(lambda: ours(x))
@@ -46,17 +51,17 @@ def plain_windows(block: WindowAttention, x: Tensor) -> Tensor:
     dims = list(range(1, axes + 1))
     if any(shift):
         x = torch.roll(x, [-s for s in shift], dims)
-    B, *sizes, C = x.shape
+    B, *sizes, _ = x.shape
     windows = _partition(x, window, block.dilated)
     G, N, h = windows.shape[0], windows.shape[1], block.heads
-    q, k, v = block.qkv(windows).reshape(G, N, 3, h, C // h).permute(2, 0, 3, 1, 4)
-    scores = (q * (C // h) ** -0.5) @ k.transpose(-2, -1)
+    q, k, v = block.qkv(windows).reshape(G, N, 3, h, -1).permute(2, 0, 3, 1, 4)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     index = block.position.index.view(-1)
     scores = scores + block.position.table[index].view(N, N, h).permute(2, 0, 1).contiguous().unsqueeze(0)
     if any(shift):
         mask = shift_mask(tuple(sizes), tuple(window), tuple(shift))
         scores = (scores.view(B, G // B, h, N, N) + mask[None, :, None]).view(G, h, N, N)
-    y = block.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(G, N, C))
+    y = block.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(G, N, -1))
     y = _unpartition(y, sizes, window, block.dilated)
     return torch.roll(y, shift, dims) if any(shift) else y
 
@@ -144,6 +149,18 @@ def windows(form: Callable[..., Forms], size: tuple[int, ...], heads: int, windo
     return form(partial(plain_windows, block), block, size)
 
 
+def bare_windows(size: tuple[int, ...], heads: int, window: int, shift: int = 0) -> Forms:
+    """Return both forms of attention inside windows for queries, keys and values."""
+    block = WindowAttention(size[-1], heads, [window] * (len(size) - 2), shift).eval()
+    layout, bias = block.fitted(size[1:-1]), block.position(block.window).detach()
+    block.qkv = block.proj = nn.Identity()
+
+    def ours(qkv: Tensor) -> Tensor:
+        return window_attention(qkv.unflatten(-1, (3, heads, -1)), bias, layout).flatten(-2)
+
+    return inference(partial(plain_windows, block), ours, (*size[:-1], 3 * size[-1]))
+
+
 def neighborhoods(
     form: Callable[..., Forms], size: tuple[int, ...], heads: int, kernel: int, dilation: int = 1
 ) -> Forms:
@@ -158,6 +175,14 @@ def crosses(form: Callable[..., Forms]) -> Forms:
     """Return both forms of cross-shaped windows."""
     block = CrossShapedAttention(64, 2, 2).eval()
     return form(partial(plain_cross, block), block, (1, 56, 56, 64))
+
+
+def mixers(
+    form: Callable[..., Forms], make: Callable[[], nn.Module], plain: Callable[..., Tensor], size: tuple[int, ...]
+) -> Forms:
+    """Return both forms of a token mixer."""
+    block = make().eval()
+    return form(partial(plain, block), block, size)
 
 
 def swin(size: tuple[int, ...], heads: int, shift: int) -> Forms:
@@ -208,10 +233,44 @@ def row(what: str, make: Callable[..., Forms], *arguments: object, **options: ob
 
 LARGE, RESTORED, VOLUME = (2, 112, 112, 96), (1, 64, 64, 180), (1, 28, 28, 28, 48)
 MAP, SMALL, CUBE = (1, 56, 56, 128), (1, 28, 28, 192), (1, 16, 16, 16, 48)
+MIXERS = {
+    "bilevel_56": (
+        "Bi-level routing, 56x56, 64 channels, 2 heads, 7x7 regions, top 4",
+        partial(BiLevelRoutingAttention, 64, 2, 7, 4),
+        plain_bilevel,
+        (1, 56, 56, 64),
+    ),
+    "bilevel_112": (
+        "Bi-level routing, 112x112, 64 channels, 2 heads, 14x14 regions, top 8",
+        partial(BiLevelRoutingAttention, 64, 2, 14, 8),
+        plain_bilevel,
+        (1, 112, 112, 64),
+    ),
+    "bilevel_28": (
+        "Bi-level routing, batch 4, 28x28, 128 channels, 4 heads, 7x7 regions, top 4",
+        partial(BiLevelRoutingAttention, 128, 4, 7, 4),
+        plain_bilevel,
+        (4, 28, 28, 128),
+    ),
+    "super_tokens": (
+        "Super tokens, 112x112, 64 channels, cells of 8x8",
+        partial(SuperTokenAttention, 64, 2, (8, 8)),
+        plain_super_tokens,
+        (1, 112, 112, 64),
+    ),
+    "cross_covariance": (
+        "Cross-covariance, 56x56, 192 channels, 4 heads",
+        partial(CrossCovarianceAttention, 192, 4),
+        plain_cross_covariance,
+        (1, 56, 56, 192),
+    ),
+}
 ROWS: Rows = {
     "window": row("Windows of 7, 2 x 112 x 112 x 96, 3 heads, inference", windows, inference, LARGE, 3, 7),
     "shifted": row("The same, shifted", windows, inference, LARGE, 3, 7, shift=3),
     "window_train": row("The same, training", windows, training, LARGE, 3, 7, shift=3),
+    "window_bare": row("The same, inference, without projections", bare_windows, LARGE, 3, 7, shift=3),
+    "window_bare_whole": row("The same, not shifted", bare_windows, LARGE, 3, 7),
     "window_wide": row(
         "Shifted windows of 8, 64 x 64 x 180, 6 heads, inference", windows, inference, RESTORED, 6, 8, shift=4
     ),
@@ -250,6 +309,11 @@ ROWS: Rows = {
     ),
     "cross": row("Stripes of 2, 56 x 56 x 64, 2 heads, inference", crosses, inference),
     "cross_train": row("The same, training", crosses, training),
+    **{
+        name + suffix: row(f"{what}, {form.__name__}", mixers, form, *rest)
+        for name, (what, *rest) in MIXERS.items()
+        for suffix, form in (("", inference), ("_train", training))
+    },
     "timm": row("Swin's block, 56 x 56 x 96, 3 heads, beside timm's", swin, (1, 56, 56, 96), 3, 0),
     "timm_shifted": row("The same, shifted", swin, (1, 56, 56, 96), 3, 3),
     "monai": row("Swin's block, 28^3 x 48, 3 heads, beside MONAI's", volume_swin, VOLUME, 3, 0),

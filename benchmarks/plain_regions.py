@@ -1,18 +1,10 @@
-"""Speed and memory of attention between regions beside its plain form: `python benchmarks/attention_regions.py`.
-
-Every row first checks that both forms agree, then times them in turns in one process; peak memory is taken in a
-fresh process for each form. The table is printed and appended to benchmarks/RESULTS.md.
-"""
+"""Plain forms of attention between regions, super tokens and channels, as papers write them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 import torch.nn.functional as F
-from measure import Forms, run_forms
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal.core.attention.bilevel import BiLevelRoutingAttention
 from foveal.core.attention.cross_covariance import CrossCovarianceAttention
@@ -69,72 +61,3 @@ def plain_cross_covariance(block: CrossCovarianceAttention, x: Tensor) -> Tensor
     q, k, v = block.qkv(x.flatten(1, 2)).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 4, 1)
     weights = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * block.temperature).softmax(-1)
     return block.proj((weights @ v).permute(0, 3, 1, 2).reshape(x.shape))
-
-
-def forward(make: Callable[[], nn.Module], plain: Callable[..., Tensor], shape: tuple[int, ...]) -> Forms:
-    """Return both forms of a block's inference."""
-    block, x = make().eval(), torch.randn(shape)
-    return torch.inference_mode()(lambda: plain(block, x)), torch.inference_mode()(lambda: block(x))
-
-
-def training(make: Callable[[], nn.Module], plain: Callable[..., Tensor], shape: tuple[int, ...]) -> Forms:
-    """Return both forms of a block's forward and backward pass."""
-    block, x = make(), torch.randn(shape, requires_grad=True)
-
-    def gradients(form: Callable[[Tensor], Tensor]) -> Tensor:
-        wanted = [x, *block.parameters()]
-        return torch.cat([each.flatten() for each in torch.autograd.grad(form(x).square().sum(), wanted)])
-
-    return lambda: gradients(partial(plain, block)), lambda: gradients(block)
-
-
-def row(what: str, forms: Callable[..., Forms], *arguments: object) -> Callable[[], Forms]:
-    """Return a row whose docstring says what it is."""
-
-    def made() -> Forms:
-        return forms(*arguments)
-
-    made.__doc__ = what
-    return made
-
-
-BLOCKS = {
-    "bilevel_56": (
-        "Bi-level routing, 56x56, 64 channels, 2 heads, 7x7 regions, top 4",
-        partial(BiLevelRoutingAttention, 64, 2, 7, 4),
-        plain_bilevel,
-        (1, 56, 56, 64),
-    ),
-    "bilevel_112": (
-        "Bi-level routing, 112x112, 64 channels, 2 heads, 14x14 regions, top 8",
-        partial(BiLevelRoutingAttention, 64, 2, 14, 8),
-        plain_bilevel,
-        (1, 112, 112, 64),
-    ),
-    "bilevel_28": (
-        "Bi-level routing, batch 4, 28x28, 128 channels, 4 heads, 7x7 regions, top 4",
-        partial(BiLevelRoutingAttention, 128, 4, 7, 4),
-        plain_bilevel,
-        (4, 28, 28, 128),
-    ),
-    "super_tokens": (
-        "Super tokens, 112x112, 64 channels, cells of 8x8",
-        partial(SuperTokenAttention, 64, 2, (8, 8)),
-        plain_super_tokens,
-        (1, 112, 112, 64),
-    ),
-    "cross_covariance": (
-        "Cross-covariance, 56x56, 192 channels, 4 heads",
-        partial(CrossCovarianceAttention, 192, 4),
-        plain_cross_covariance,
-        (1, 56, 56, 192),
-    ),
-}
-ROWS = {
-    name + suffix: row(f"{what}, {word}.", forms, *rest)
-    for name, (what, *rest) in BLOCKS.items()
-    for suffix, word, forms in (("", "forward", forward), ("_training", "forward and backward", training))
-}
-
-if __name__ == "__main__":
-    run_forms(__file__, __doc__, "Attention between regions, super tokens and channels", ROWS)
