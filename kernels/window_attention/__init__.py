@@ -42,7 +42,7 @@ def window_attention(
     """
     if torch.jit.is_scripting():
         return reference.window_attention(qkv, bias, layout, fill, drop)
-    if HAS_TRITON and runs_on_triton("window_attention", qkv, triton.obstacle(qkv, qkv.shape[-1], layout, drop)):
+    if HAS_TRITON and runs_on_triton("window_attention", qkv, triton.obstacle(qkv.shape[-1], layout, drop)):
         return triton.window_attention(qkv, bias, fill, *layout)[0]
     sizes = qkv.shape[1:-3]
     if not _in_turns(qkv, sizes, qkv.shape[-2], layout, drop):
@@ -82,7 +82,7 @@ def projected_window_attention(
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
         return F.linear(mixed, proj_weight, proj_bias)
     shape = [3, heads, qkv_weight.shape[0] // 3 // heads]
-    on_triton = HAS_TRITON and runs_on_triton("window_attention", x, triton.obstacle(x, shape[2], layout, drop))
+    on_triton = HAS_TRITON and runs_on_triton("window_attention", x, triton.obstacle(shape[2], layout, drop))
     in_turns = not on_triton and _in_turns(x, x.shape[1:-1], heads, layout, drop)
     if not on_triton and not in_turns:
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)

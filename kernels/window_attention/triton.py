@@ -31,8 +31,8 @@ from .layout import PENALTY, WindowLayout
 
 ROWS = {2: 64, 4: 32, 8: 32}
 """Tokens of a block at most, by the bytes of a sample: exact products of float32 need registers."""
-WIDEST = {2: 128, 4: 128, 8: 128}
-"""Channels of a head that fit into a program, likewise."""
+WIDEST = 128
+"""Channels of a head that fit into a program; with more than half of them blocks are half as long."""
 PROGRAMS = 1024
 """That many keep a GPU busy, and leave few sums."""
 LOG2_E = tl.constexpr(1.4426950408889634)
@@ -43,16 +43,20 @@ HIDDEN = tl.constexpr(-1e30)
 
 @triton.jit
 def along_axis(n, window, size, shift, SIDE: tl.constexpr, DILATED: tl.constexpr, ROLL_FIRST: tl.constexpr):
-    """Return the places of a window's tokens along an axis, `size` or more for padding, and their parts.
-
-    Parts are numbers that tell tokens apart which only the cyclic shift has brought together.
-    """
+    """Return the places of a window's tokens along an axis; `size` or more for padding."""
     count = tl.cdiv(size, SIDE)
-    whole = count * SIDE
     rolled = n * count + window if DILATED else window * SIDE + n
-    place = tl.where(rolled < size, (rolled + shift) % size, size) if ROLL_FIRST else (rolled + shift) % whole
-    last_window = tl.where(shift > 0, whole - SIDE, whole)
-    return place, (rolled >= last_window).to(tl.int32) + (rolled >= whole - shift).to(tl.int32)
+    turn = size if ROLL_FIRST else count * SIDE
+    place = rolled + shift % turn
+    place = tl.where(place >= turn, place - turn, place)
+    return tl.where(rolled < size, place, size) if ROLL_FIRST else place
+
+
+@triton.jit
+def split(n, SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr):
+    """Return the places of the n-th tokens inside a window, last axis first."""
+    z = n // (SIDE_H * SIDE_W) if SIDE_L > 1 else n * 0
+    return n % SIDE_W, n // SIDE_W % SIDE_H, z
 
 
 @triton.jit
@@ -61,29 +65,45 @@ def tokens_of(
     SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr,
     DILATED: tl.constexpr, ROLL_FIRST: tl.constexpr,
 ):  # fmt: skip
-    """Return the tokens of a batch's maps that are the n-th of a window, and their parts; -1 for none, as padding."""
+    """Return the tokens of a batch's maps that are the n-th of a window; -1 for none, as padding."""
     across, down, deep = tl.cdiv(W, SIDE_W), tl.cdiv(H, SIDE_H), tl.cdiv(L, SIDE_L)
-    x, part_x = along_axis(n % SIDE_W, window % across, W, shift_w, SIDE_W, DILATED, ROLL_FIRST)
-    y, part_y = along_axis(n // SIDE_W % SIDE_H, window // across % down, H, shift_h, SIDE_H, DILATED, ROLL_FIRST)
-    z, part_z = along_axis(
-        n // (SIDE_W * SIDE_H), window // (across * down) % deep, L, shift_l, SIDE_L, DILATED, ROLL_FIRST
-    )
-    image = (window // (across * down * deep)).to(tl.int64)
+    x, y, z = split(n, SIDE_L, SIDE_H, SIDE_W)
+    x = along_axis(x, window % across, W, shift_w, SIDE_W, DILATED, ROLL_FIRST)
+    y = along_axis(y, window // across % down, H, shift_h, SIDE_H, DILATED, ROLL_FIRST)
+    z = along_axis(z, window // (across * down) % deep, L, shift_l, SIDE_L, DILATED, ROLL_FIRST)
     exists = (x < W) & (y < H) & (z < L) & (n < SIDE_L * SIDE_H * SIDE_W)
-    return tl.where(exists, ((image * L + z) * H + y) * W + x, -1), (part_z * 3 + part_y) * 3 + part_x
+    return tl.where(exists, ((window // (across * down * deep) * L + z) * H + y) * W + x, -1)
 
 
 @triton.jit
-def load(x, tokens, head, heads, d, BD: tl.constexpr, WIDE: tl.constexpr):
+def crossed(
+    n, shift_l, shift_h, shift_w, SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr
+):  # fmt: skip
+    """Return, a bit for each axis, whether the n-th token of a window at the map's end comes from its start."""
+    x, y, z = split(n, SIDE_L, SIDE_H, SIDE_W)
+    x, y, z = x >= SIDE_W - shift_w, y >= SIDE_H - shift_h, z >= SIDE_L - shift_l
+    return x.to(tl.int32) + y.to(tl.int32) * 2 + z.to(tl.int32) * 4
+
+
+@triton.jit
+def ends_of(window, L, H, W, SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr):
+    """Return, a bit for each axis, whether a window is at the map's end."""
+    across, down, deep = tl.cdiv(W, SIDE_W), tl.cdiv(H, SIDE_H), tl.cdiv(L, SIDE_L)
+    x, y, z = window % across, window // across % down, window // (across * down) % deep
+    return tl.where(x == across - 1, 1, 0) + tl.where(y == down - 1, 2, 0) + tl.where(z == deep - 1, 4, 0)
+
+
+@triton.jit
+def load(x, tokens, head, heads, d: tl.constexpr, BD: tl.constexpr, WIDE: tl.constexpr):
     """Load a head of some tokens, [tokens, BD]; zero where there is none."""
     channels = tl.arange(0, BD)
-    offsets = (tokens * (heads * d))[:, None] + (head * d + channels)[None, :]
-    block = tl.load(x + offsets, mask=(tokens >= 0)[:, None] & (channels < d)[None, :], other=0.0)
+    offsets = (tokens.to(tl.int64) * (heads * d))[:, None] + channels[None, :]
+    block = tl.load(x + head * d + offsets, mask=(tokens >= 0)[:, None] & (channels < d)[None, :], other=0.0)
     return block.to(tl.float32) if WIDE else block
 
 
 @triton.jit
-def load_filled(x, fill, tokens, head, heads, d, BD: tl.constexpr, WIDE: tl.constexpr):
+def load_filled(x, fill, tokens, head, heads, d: tl.constexpr, BD: tl.constexpr, WIDE: tl.constexpr):
     """Load a head of some tokens, [tokens, BD]; what padding has where there is none."""
     block = load(x, tokens, head, heads, d, BD, WIDE)
     if fill is not None:
@@ -94,46 +114,57 @@ def load_filled(x, fill, tokens, head, heads, d, BD: tl.constexpr, WIDE: tl.cons
 
 
 @triton.jit
-def store(x, block, tokens, head, heads, d, BD: tl.constexpr):
+def store(x, block, tokens, head, heads, d: tl.constexpr, BD: tl.constexpr):
     """Store a head of those tokens that exist."""
     channels = tl.arange(0, BD)
-    offsets = (tokens * (heads * d))[:, None] + (head * d + channels)[None, :]
+    offsets = (tokens.to(tl.int64) * (heads * d))[:, None] + channels[None, :]
     mask = (tokens >= 0)[:, None] & (channels < d)[None, :]
-    tl.store(x + offsets, block.to(x.dtype.element_ty), mask=mask)
+    tl.store(x + head * d + offsets, block.to(x.dtype.element_ty), mask=mask)
 
 
 @triton.jit
-def store_padding(grad_fill, grad_keys, grad_values, tokens, n, N, d, BD: tl.constexpr):
-    """Store what a block's padding gives to its filling: (2, d), keys before values."""
+def store_padding(grad_fill, block, tokens, n, N: tl.constexpr, d: tl.constexpr, BD: tl.constexpr):
+    """Store what the padding of a block of keys or values gives to its filling, (d)."""
     channels, padding = tl.arange(0, BD), ((tokens < 0) & (n < N))[:, None]
-    tl.store(grad_fill + channels, tl.sum(tl.where(padding, grad_keys, 0.0), 0), mask=channels < d)
-    tl.store(grad_fill + d + channels, tl.sum(tl.where(padding, grad_values, 0.0), 0), mask=channels < d)
+    tl.store(grad_fill + channels, tl.sum(tl.where(padding, block, 0.0), 0), mask=channels < d)
+
+
+@triton.jit
+def bias_of(table, rows, columns, head, N: tl.constexpr, M: tl.constexpr):
+    """Return a block of the bias (h, N, M), in base 2; 0 for none."""
+    if table is None:
+        return 0.0
+    places = rows[:, None] * M + columns[None, :]
+    return tl.load(table + head * (N * M) + places, mask=(rows < N)[:, None], other=0.0)
 
 
 @triton.jit
 def scores_of(
-    queries, keys, table, rows, columns, tokens, part_q, part_k, head, scale,
-    N: tl.constexpr, M: tl.constexpr, SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr, PRECISION: tl.constexpr,
+    queries, keys, added, rows, columns, tokens, window, scale, L, H, W, shift_l, shift_h, shift_w,
+    SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr,
+    M: tl.constexpr, SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Return a block of base-2 scores; `tokens` are those of the keys, `table` the bias (h, N, M) in base 2."""
-    scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * (scale * LOG2_E)
-    if table is not None:
-        places = (head * N + rows)[:, None] * M + columns[None, :]
-        scores += tl.load(table + places, mask=(rows < N)[:, None], other=0.0)
+    """Return a block of base-2 scores; `tokens` are those of the keys, `added` the bias."""
+    N: tl.constexpr = SIDE_L * SIDE_H * SIDE_W
+    scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * (scale * LOG2_E) + added
     if SHIFTED:
-        scores += tl.where(part_q[:, None] == part_k[None, :], 0.0, APART)
-    seen = columns < N
+        ends = ends_of(window, L, H, W, SIDE_L, SIDE_H, SIDE_W)
+        here = crossed(rows, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W) & ends
+        there = crossed(columns, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W) & ends
+        scores += tl.where(here[:, None] == there[None, :], 0.0, APART)
     if MASK_PADDING:
-        seen = tokens >= 0
-    return tl.where(seen[None, :], scores, HIDDEN)
+        scores = tl.where((tokens >= 0)[None, :], scores, HIDDEN)
+    elif N < M:
+        scores = tl.where((columns < N)[None, :], scores, HIDDEN)
+    return scores
 
 
 @triton.jit
 def forward_kernel(
-    qkv, table, fill, out, sums, heads, d, scale, L, H, W, shift_l, shift_h, shift_w,
+    qkv, table, fill, out, sums, heads, scale, L, H, W, shift_l, shift_h, shift_w,
     SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, DILATED: tl.constexpr, ROLL_FIRST: tl.constexpr,
-    R: tl.constexpr, BD: tl.constexpr, M: tl.constexpr, SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr,
-    PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    R: tl.constexpr, d: tl.constexpr, BD: tl.constexpr, M: tl.constexpr,
+    SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """One block of the queries of a window and head."""
     N: tl.constexpr = SIDE_L * SIDE_H * SIDE_W
@@ -141,22 +172,20 @@ def forward_kernel(
     block, head = tl.program_id(0) % BLOCKS, tl.program_id(0) // BLOCKS % heads
     window = tl.program_id(0) // (BLOCKS * heads)
     rows = block * R + tl.arange(0, R)
-    asking, part_q = tokens_of(
-        rows, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
-    )
+    asking = tokens_of(rows, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST)
     queries = load(qkv, asking, head, 3 * heads, d, BD, WIDE)
     highest = tl.full([R], float("-inf"), tl.float32)
     total = tl.zeros([R], tl.float32)
     mixed = tl.zeros([R, BD], tl.float32)
     for start in range(0, N, R):
         columns = start + tl.arange(0, R)
-        answering, part_k = tokens_of(
+        answering = tokens_of(
             columns, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
         )
         keys = load_filled(qkv, fill, answering, heads + head, 3 * heads, d, BD, WIDE)
         scores = scores_of(
-            queries, keys, table, rows, columns, answering, part_q, part_k, head, scale,
-            N, M, SHIFTED, MASK_PADDING, PRECISION,
+            queries, keys, bias_of(table, rows, columns, head, N, M), rows, columns, answering, window, scale,
+            L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, M, SHIFTED, MASK_PADDING, PRECISION,
         )  # fmt: skip
         higher = tl.maximum(highest, tl.max(scores, 1))
         weights, shrink = tl.exp2(scores - higher[:, None]), tl.exp2(highest - higher)
@@ -172,28 +201,29 @@ def forward_kernel(
 @triton.jit
 def window_gradient_kernel(
     qkv, table, fill, grad, sums, grad_qkv, grad_table, grad_fill, windows, run,
-    heads, d, scale, L, H, W, shift_l, shift_h, shift_w,
+    heads, scale, L, H, W, shift_l, shift_h, shift_w,
     SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, DILATED: tl.constexpr, ROLL_FIRST: tl.constexpr,
-    R: tl.constexpr, BD: tl.constexpr, M: tl.constexpr, SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr,
-    PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    R: tl.constexpr, d: tl.constexpr, BD: tl.constexpr, M: tl.constexpr,
+    SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """One head of a run of windows that are one block each: all gradients."""
     N: tl.constexpr = SIDE_L * SIDE_H * SIDE_W
     head, group = tl.program_id(0) % heads, tl.program_id(0) // heads
     rows = tl.arange(0, R)
     total = tl.zeros([R, R], tl.float32)
+    added = bias_of(table, rows, rows, head, N, M)
     first = group * run
     for step in range(0, tl.minimum(run, windows - first)):
         window = first + step
-        tokens, parts = tokens_of(
+        tokens = tokens_of(
             rows, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
         )
         mine = window.to(tl.int64) * heads + head
         queries = load(qkv, tokens, head, 3 * heads, d, BD, WIDE)
         keys = load_filled(qkv, fill, tokens, heads + head, 3 * heads, d, BD, WIDE)
         scores = scores_of(
-            queries, keys, table, rows, rows, tokens, parts, parts, head, scale,
-            N, M, SHIFTED, MASK_PADDING, PRECISION,
+            queries, keys, added, rows, rows, tokens, window, scale,
+            L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, M, SHIFTED, MASK_PADDING, PRECISION,
         )  # fmt: skip
         lse = tl.load(sums + mine * N + rows, mask=rows < N, other=float("inf"))
         weights = tl.exp2(scores - lse[:, None])
@@ -201,6 +231,8 @@ def window_gradient_kernel(
         grads = load(grad, tokens, head, heads, d, BD, WIDE)
         grad_values = tl.dot(tl.trans(weights).to(grads.dtype), grads, input_precision=PRECISION)
         store(grad_qkv, grad_values, tokens, 2 * heads + head, 3 * heads, d, BD)
+        if grad_fill is not None:
+            store_padding(grad_fill + (mine * 2 + 1) * d, grad_values, tokens, rows, N, d, BD)
         grad_weights = tl.dot(grads, tl.trans(values), input_precision=PRECISION)
         grad_scores = weights * (grad_weights - tl.sum(weights * grad_weights, 1)[:, None])
         if grad_table is not None:
@@ -208,10 +240,10 @@ def window_gradient_kernel(
         narrow = grad_scores.to(keys.dtype)
         grad_keys = tl.dot(tl.trans(narrow), queries, input_precision=PRECISION) * scale
         store(grad_qkv, grad_keys, tokens, heads + head, 3 * heads, d, BD)
+        if grad_fill is not None:
+            store_padding(grad_fill + mine * 2 * d, grad_keys, tokens, rows, N, d, BD)
         grad_queries = tl.dot(narrow, keys, input_precision=PRECISION) * scale
         store(grad_qkv, grad_queries, tokens, head, 3 * heads, d, BD)
-        if grad_fill is not None:
-            store_padding(grad_fill + mine * 2 * d, grad_keys, grad_values, tokens, rows, N, d, BD)
     if grad_table is not None:
         places = ((group.to(tl.int64) * heads + head) * N + rows)[:, None] * M + rows[None, :]
         tl.store(grad_table + places, total, mask=(rows < N)[:, None])
@@ -219,10 +251,10 @@ def window_gradient_kernel(
 
 @triton.jit
 def query_gradient_kernel(
-    qkv, table, fill, out, grad, sums, grad_qkv, inner, heads, d, scale, L, H, W, shift_l, shift_h, shift_w,
+    qkv, table, fill, out, grad, sums, grad_qkv, inner, heads, scale, L, H, W, shift_l, shift_h, shift_w,
     SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, DILATED: tl.constexpr, ROLL_FIRST: tl.constexpr,
-    R: tl.constexpr, BD: tl.constexpr, M: tl.constexpr, SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr,
-    PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    R: tl.constexpr, d: tl.constexpr, BD: tl.constexpr, M: tl.constexpr,
+    SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """One block of the queries of a window and head: their gradient, and rowsum(dO O) for the other kernels."""
     N: tl.constexpr = SIDE_L * SIDE_H * SIDE_W
@@ -231,9 +263,7 @@ def query_gradient_kernel(
     window = tl.program_id(0) // (BLOCKS * heads)
     mine = (window.to(tl.int64) * heads + head) * N
     rows = block * R + tl.arange(0, R)
-    asking, part_q = tokens_of(
-        rows, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
-    )
+    asking = tokens_of(rows, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST)
     queries = load(qkv, asking, head, 3 * heads, d, BD, WIDE)
     grads = load(grad, asking, head, heads, d, BD, WIDE)
     own = tl.sum(grads.to(tl.float32) * load(out, asking, head, heads, d, BD, WIDE).to(tl.float32), 1)
@@ -242,13 +272,13 @@ def query_gradient_kernel(
     total = tl.zeros([R, BD], tl.float32)
     for start in range(0, N, R):
         columns = start + tl.arange(0, R)
-        answering, part_k = tokens_of(
+        answering = tokens_of(
             columns, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
         )
         keys = load_filled(qkv, fill, answering, heads + head, 3 * heads, d, BD, WIDE)
         scores = scores_of(
-            queries, keys, table, rows, columns, answering, part_q, part_k, head, scale,
-            N, M, SHIFTED, MASK_PADDING, PRECISION,
+            queries, keys, bias_of(table, rows, columns, head, N, M), rows, columns, answering, window, scale,
+            L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, M, SHIFTED, MASK_PADDING, PRECISION,
         )  # fmt: skip
         values = load_filled(qkv, fill, answering, 2 * heads + head, 3 * heads, d, BD, WIDE)
         grad_weights = tl.dot(grads, tl.trans(values), input_precision=PRECISION)
@@ -259,10 +289,10 @@ def query_gradient_kernel(
 
 @triton.jit
 def key_gradient_kernel(
-    qkv, table, fill, grad, sums, inner, grad_qkv, grad_fill, heads, d, scale, L, H, W, shift_l, shift_h, shift_w,
+    qkv, table, fill, grad, sums, inner, grad_qkv, grad_fill, heads, scale, L, H, W, shift_l, shift_h, shift_w,
     SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, DILATED: tl.constexpr, ROLL_FIRST: tl.constexpr,
-    R: tl.constexpr, BD: tl.constexpr, M: tl.constexpr, SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr,
-    PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    R: tl.constexpr, d: tl.constexpr, BD: tl.constexpr, M: tl.constexpr,
+    SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """One block of the keys of a window and head: their gradient and that of their values."""
     N: tl.constexpr = SIDE_L * SIDE_H * SIDE_W
@@ -271,7 +301,7 @@ def key_gradient_kernel(
     window = tl.program_id(0) // (BLOCKS * heads)
     mine = (window.to(tl.int64) * heads + head) * N
     columns = block * R + tl.arange(0, R)
-    answering, part_k = tokens_of(
+    answering = tokens_of(
         columns, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
     )
     keys = load_filled(qkv, fill, answering, heads + head, 3 * heads, d, BD, WIDE)
@@ -279,13 +309,13 @@ def key_gradient_kernel(
     grad_keys, grad_values = tl.zeros([R, BD], tl.float32), tl.zeros([R, BD], tl.float32)
     for start in range(0, N, R):
         rows = start + tl.arange(0, R)
-        asking, part_q = tokens_of(
+        asking = tokens_of(
             rows, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
         )
         queries = load(qkv, asking, head, 3 * heads, d, BD, WIDE)
         scores = scores_of(
-            queries, keys, table, rows, columns, answering, part_q, part_k, head, scale,
-            N, M, SHIFTED, MASK_PADDING, PRECISION,
+            queries, keys, bias_of(table, rows, columns, head, N, M), rows, columns, answering, window, scale,
+            L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, M, SHIFTED, MASK_PADDING, PRECISION,
         )  # fmt: skip
         lse = tl.load(sums + mine + rows, mask=rows < N, other=float("inf"))
         weights = tl.exp2(scores - lse[:, None])
@@ -300,16 +330,17 @@ def key_gradient_kernel(
     store(grad_qkv, grad_values, answering, 2 * heads + head, 3 * heads, d, BD)
     if grad_fill is not None:
         place = (window.to(tl.int64) * BLOCKS + block) * heads + head
-        store_padding(grad_fill + place * 2 * d, grad_keys, grad_values, answering, columns, N, d, BD)
+        store_padding(grad_fill + place * 2 * d, grad_keys, answering, columns, N, d, BD)
+        store_padding(grad_fill + (place * 2 + 1) * d, grad_values, answering, columns, N, d, BD)
 
 
 @triton.jit
 def bias_gradient_kernel(
     qkv, table, fill, grad, sums, inner, grad_table, windows, run,
-    heads, d, scale, L, H, W, shift_l, shift_h, shift_w,
+    heads, scale, L, H, W, shift_l, shift_h, shift_w,
     SIDE_L: tl.constexpr, SIDE_H: tl.constexpr, SIDE_W: tl.constexpr, DILATED: tl.constexpr, ROLL_FIRST: tl.constexpr,
-    R: tl.constexpr, BD: tl.constexpr, M: tl.constexpr, SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr,
-    PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    R: tl.constexpr, d: tl.constexpr, BD: tl.constexpr, M: tl.constexpr,
+    SHIFTED: tl.constexpr, MASK_PADDING: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """One block of the scores of a head, over a run of windows: this run's part of the bias's gradient."""
     N: tl.constexpr = SIDE_L * SIDE_H * SIDE_W
@@ -318,21 +349,22 @@ def bias_gradient_kernel(
     group = tl.program_id(0) // (BLOCKS * BLOCKS * heads)
     rows, columns = pair // BLOCKS * R + tl.arange(0, R), pair % BLOCKS * R + tl.arange(0, R)
     total = tl.zeros([R, R], tl.float32)
+    added = bias_of(table, rows, columns, head, N, M)
     first = group * run
     for step in range(0, tl.minimum(run, windows - first)):
         window = first + step
         mine = (window.to(tl.int64) * heads + head) * N
-        asking, part_q = tokens_of(
+        asking = tokens_of(
             rows, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
         )
-        answering, part_k = tokens_of(
+        answering = tokens_of(
             columns, window, L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, DILATED, ROLL_FIRST
         )
         queries = load(qkv, asking, head, 3 * heads, d, BD, WIDE)
         keys = load_filled(qkv, fill, answering, heads + head, 3 * heads, d, BD, WIDE)
         scores = scores_of(
-            queries, keys, table, rows, columns, answering, part_q, part_k, head, scale,
-            N, M, SHIFTED, MASK_PADDING, PRECISION,
+            queries, keys, added, rows, columns, answering, window, scale,
+            L, H, W, shift_l, shift_h, shift_w, SIDE_L, SIDE_H, SIDE_W, M, SHIFTED, MASK_PADDING, PRECISION,
         )  # fmt: skip
         lse = tl.load(sums + mine + rows, mask=rows < N, other=float("inf"))
         grads = load(grad, asking, head, heads, d, BD, WIDE)
@@ -344,12 +376,14 @@ def bias_gradient_kernel(
     tl.store(grad_table + places, total, mask=(rows < N)[:, None])
 
 
-def obstacle(x: Tensor, d: int, layout: WindowLayout, drop: float) -> str:
+def obstacle(d: int, layout: WindowLayout, drop: float) -> str:
     """Say why the kernels cannot take heads of `d` channels in these windows; "" if they can."""
     if len(layout.window) > 3:
         return f"maps of {len(layout.window)} axes do not fit, those of at most 3 do"
-    if d > WIDEST[x.itemsize]:
-        return f"heads of {d} channels do not fit, at most {WIDEST[x.itemsize]} do in {x.dtype}"
+    if d > WIDEST:
+        return f"heads of {d} channels do not fit, at most {WIDEST} do"
+    if layout.dilated and max(layout.shift) > 0:
+        return "it does not shift windows that are spread over the map"
     return "it drops no attention weights" if drop > 0 else ""
 
 
@@ -370,17 +404,22 @@ def _windows(qkv: Tensor, layout: WindowLayout) -> int:
 
 def _scalars(qkv: Tensor, layout: WindowLayout) -> tuple[Any, ...]:
     heads, d = qkv.shape[-2:]
-    return heads, d, d**-0.5, *_sizes(qkv), *layout.shift
+    return heads, d**-0.5, *_sizes(qkv), *layout.shift
 
 
 def _constants(qkv: Tensor, layout: WindowLayout) -> dict[str, Any]:
     N, BD = prod(layout.window), width(qkv.shape[-1])
-    R = min(ROWS[qkv.itemsize], width(N))
+    R = min(ROWS[qkv.itemsize] // (1 if BD <= WIDEST // 2 else 2), width(N))
     constants = dict(zip(("SIDE_L", "SIDE_H", "SIDE_W"), layout.window, strict=True))
-    constants |= {"DILATED": layout.dilated, "ROLL_FIRST": layout.roll_first, "R": R, "BD": BD}
-    constants |= {"M": triton.cdiv(N, R) * R, "SHIFTED": max(layout.shift) > 0, "MASK_PADDING": layout.mask_padding}
+    constants |= {"DILATED": layout.dilated, "ROLL_FIRST": layout.roll_first, "R": R, "d": qkv.shape[-1], "BD": BD}
+    hidden = layout.mask_padding and _is_padded(qkv, layout)
+    constants |= {"M": triton.cdiv(N, R) * R, "SHIFTED": max(layout.shift) > 0, "MASK_PADDING": hidden}
     constants |= {"PRECISION": precision(qkv), "WIDE": needs_wide(qkv)}
-    return constants | {"num_warps": 4 if BD <= 32 else 8, "num_stages": 2}
+    if qkv.itemsize > 2:
+        return constants | {"num_warps": max(R // 4, BD // 16), "num_stages": 1}
+    # Rows that are no whole 16 bytes need registers for their addresses, and more where blocks are loaded in advance.
+    stages = 1 if N > R and qkv.shape[-1] % 8 else 2
+    return constants | {"num_warps": R // 16 if BD <= 32 else R // 8, "num_stages": stages}
 
 
 def _table(bias: Tensor | None, M: int) -> Tensor | None:
@@ -392,8 +431,11 @@ def _table(bias: Tensor | None, M: int) -> Tensor | None:
 
 def _fill(fill: Tensor | None, qkv: Tensor, layout: WindowLayout) -> Tensor | None:
     """Return what padding has; None where there is none."""
-    whole = all(size % side == 0 for size, side in zip(_sizes(qkv), layout.window, strict=True))
-    return None if fill is None or whole else fill.contiguous()
+    return None if fill is None or not _is_padded(qkv, layout) else fill.contiguous()
+
+
+def _is_padded(qkv: Tensor, layout: WindowLayout) -> bool:
+    return any(size % side != 0 for size, side in zip(_sizes(qkv), layout.window, strict=True))
 
 
 def _fake(
