@@ -452,6 +452,11 @@ def _sides(lengths: Sequence[int], most: int) -> list[int]:
     return sides
 
 
+def _columns(qkv: Tensor) -> int:
+    """Return the tokens of a block: few where a row of exact products takes many registers."""
+    return LEAST_ROWS if qkv.itemsize == 4 and qkv.shape[-1] > 64 else ROWS[qkv.itemsize]
+
+
 class _Plan:
     """What is chosen for a launch by shape and dtype.
 
@@ -481,7 +486,7 @@ class _Plan:
         self.stride = [min(each, most) for each, most in zip(stride, kernel, strict=True)]
         axes = {"K": self.kernel, "D": dilation, "S": self.stride, "C": self.causal, "T": self.sides}
         self.constants = _by_axis(axes) | {
-            "R": prod(self.sides), "N": ROWS[qkv.itemsize], "BD": width(d), "BIASED": biased,
+            "R": prod(self.sides), "N": _columns(qkv), "BD": width(d), "BIASED": biased,
             "PRECISION": precision(qkv), "WIDE": needs_wide(qkv), "num_warps": 4 if d <= 64 else 8, "num_stages": 2,
         }  # fmt: skip
 
@@ -504,7 +509,7 @@ class _Plan:
             return side + kernel - 1 + max(first_border, kernel - 1 - kernel // 2 + stride // 2)
 
         # Keys and values both have a sum in registers, which leaves room for fewer queries.
-        return self._boxes([extent(*each) for each in self._axes()]) | {"N": FEWER_COLUMNS}
+        return self._boxes([extent(*each) for each in self._axes()]) | {"N": min(self.constants["N"], FEWER_COLUMNS)}
 
     def pairs_of_tiles(self) -> dict[str, Any]:
         """Return the constants with the box of all that queries of a tile may see from any place of the map."""
