@@ -1,6 +1,7 @@
 """Volumes through `run_volume`: what a network sees of them, and that its answers lie where they belong."""
 
 from contextlib import ExitStack
+from time import sleep
 
 import nibabel
 import numpy as np
@@ -272,6 +273,7 @@ def test_runs_killed_after_any_row_of_tiles_end_in_the_same_bytes(tmp_path, spac
         def told(done, rows):
             seen.append(done)
             if done >= stop:
+                sleep(0.05)  # for the thread that writes, which a kill would overtake on a busy machine
                 raise Killed
 
         seen = []

@@ -47,4 +47,4 @@ def maps(block: Callable[..., Tensor], case: Case) -> dict[str, np.ndarray]:
     if not isinstance(block, AttentionGate):
         return {}
     with torch.inference_mode():
-        return {"attention": block.weights(*map(torch.from_numpy, case.inputs)).numpy()}
+        return {"attention": block.position_gate(*map(torch.from_numpy, case.inputs)).numpy()}
