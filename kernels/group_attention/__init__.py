@@ -21,8 +21,7 @@ def group_attention(
     Neither the scores of a map nor copies of it in windows are ever held as a whole, in the backward pass too.
 
     Args:
-        qkv: (B, N, 3, heads, d): queries, keys and values of a map's tokens, on a CPU. Half precision is computed in
-            float32.
+        qkv: (B, N, 3, heads, d): queries, keys and values of a map's tokens. Half precision is computed in float32.
         groups: every token is a query of one of them.
         bias: (heads, T), of which a group's `pairs` say where its pairs find theirs; None for none.
         fill: (3, heads, d), what padding has for keys and values; None for zeros.
@@ -31,6 +30,7 @@ def group_attention(
         (B, N, heads, d) in the dtype of `qkv`.
     """
     wide = torch.promote_types(qkv.dtype, torch.float32)
+    groups = [group.on(qkv.device) for group in groups]
     tensors = [None if each is None else each.to(wide) for each in (qkv, bias, fill)]
     if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors):
         return GroupAttention.apply(*tensors, groups).to(qkv.dtype)

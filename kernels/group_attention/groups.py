@@ -37,6 +37,13 @@ class Group(NamedTuple):
         at_once = max(1, limit // max(1, cost))
         return list(zip(self.queries.split(at_once), self.keys.split(at_once), strict=True))
 
+    def on(self, device: torch.device) -> Group:
+        """Return the group on a device."""
+        if self.queries.device == device:
+            return self
+        queries, keys, *others = (None if each is None else each.to(device) for each in self)
+        return Group(queries, queries if self.keys is self.queries else keys, *others)
+
 
 @contextmanager
 def constants() -> Iterator[None]:

@@ -95,7 +95,7 @@ def added_scores(group: Group, table: Tensor | None, dtype: torch.dtype) -> Tens
 
 def in_batch(tokens: Tensor, B: int, N: int) -> Tensor:
     """Return the numbers of a map's tokens in all maps of a batch: (G, n) -> (B * G, n)."""
-    return (torch.arange(B)[:, None, None] * N + tokens).flatten(0, 1)
+    return (torch.arange(B, device=tokens.device)[:, None, None] * N + tokens).flatten(0, 1)
 
 
 def _gathered(
@@ -137,7 +137,7 @@ class GroupAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, bias: Tensor | None, fill: Tensor | None, groups: Sequence[Group]) -> Tensor:
         """Return (B, N, h, d), in the precision of the operands also where another is asked for automatically."""
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(qkv.device.type, enabled=False):
             mixed = group_attention_forward(qkv, bias, fill, groups)
         ctx.groups = groups
         ctx.save_for_backward(qkv, bias, fill, mixed)
@@ -148,5 +148,5 @@ class GroupAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients for the output's gradient (B, N, h, d)."""
         qkv, bias, fill, mixed = ctx.saved_tensors
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(qkv.device.type, enabled=False):
             return *group_attention_gradients(qkv, bias, fill, ctx.groups, mixed, grad), None
