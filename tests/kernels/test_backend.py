@@ -1,9 +1,16 @@
 import pytest
 import torch
 
+from foveal import kernels
 from foveal.kernels import use_backend
 from foveal.kernels.backend import runs_on_triton
 from foveal.kernels.position_attention import position_attention
+
+
+def test_operations_are_taken_from_the_package_alone():
+    qkv = torch.zeros(1, 6, 6, 3, 2, 4)
+    assert kernels.window_attention(qkv, None, kernels.WindowLayout([3, 3], [0, 0])).shape == (1, 6, 6, 2, 4)
+    assert all(callable(getattr(kernels, name)) for name in kernels.__all__)
 
 
 def test_plain_pytorch_runs_on_a_cpu():

@@ -1,10 +1,11 @@
 """Windows in turns against the map as a whole, in float64, and what a caller may hand over."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
-from foveal.kernels import window_attention as kernel
-from foveal.kernels.window_attention import projected_window_attention, reference, window_attention
+from foveal.kernels.window_attention import projected, projected_window_attention, reference, window_attention
 from foveal.kernels.window_attention.layout import WindowLayout, cut, merge
 
 LAYOUTS = {
@@ -20,7 +21,7 @@ LAYOUTS = {
 @pytest.fixture
 def in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let windows follow one another also where a gradient is wanted of few scores."""
-    monkeypatch.setattr(kernel, "MANY_SCORES", 0)
+    monkeypatch.setattr(import_module("foveal.kernels.window_attention"), "MANY_SCORES", 0)
 
 
 @pytest.mark.usefixtures("in_turns")
@@ -57,7 +58,7 @@ def test_many_windows_at_a_time_and_few_are_the_same(monkeypatch: pytest.MonkeyP
     arguments = (x, weight, None, torch.eye(4, dtype=torch.float64), None, 2, None, LAYOUTS["shifted"][1])
     with torch.no_grad():
         many = projected_window_attention(*arguments)
-        monkeypatch.setattr("foveal.kernels.window_attention.projected.NUMBERS", 1)
+        monkeypatch.setattr(projected, "NUMBERS", 1)
         torch.testing.assert_close(projected_window_attention(*arguments), many)
 
 
