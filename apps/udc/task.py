@@ -30,7 +30,7 @@ class Restoration(Task):
         optimizer: makes the optimiser from the parameters.
         scheduler: makes the learning-rate schedule from the optimiser; it advances every step.
         tile: side of a tile in pixels; smaller pictures are computed whole. Twice the side of the training patches
-            restored better than whole pictures (docs/under_display.md).
+            restored better than whole pictures (docs/apps/udc.md).
         overlap: pixels that neighbouring tiles share.
         lpips: score the distance LPIPS too, whose network is downloaded once.
         licence: licence of the trained weights, written to their card.

@@ -15,7 +15,7 @@ from foveal.core.errors import UserError
 from foveal.core.export import torchscript
 from foveal.core.export.artifact import open_artifact
 
-GUIDE = Path(__file__).parents[3] / "docs" / "torchscript.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "exports.md"
 
 BLOCKED = """
 import sys
