@@ -109,7 +109,7 @@ def test_the_unpacked_wheel_finds_its_own_parts(wheel, tmp_path):
     out = run_python(code, PYTHONPATH=str(tmp_path))
     apps = "cloudremoval medseg polyp superres udc volseg wsi"
     assert out.startswith(f"{tmp_path / 'foveal'} {apps} configs/cloudremoval/")
-    assert "configs/superres/quickstart.yaml" in out
+    assert "configs/superres/quickstart_dlgsanet.yaml" in out
 
 
 def kept(folder: Path, names: list[str]) -> set[str]:

@@ -23,7 +23,7 @@ def test_an_app_is_found_by_folder_and_refused_elsewhere():
 
 def test_a_config_of_the_working_directory_comes_before_the_shipped_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    name = "configs/superres/quickstart.yaml"
+    name = "configs/superres/quickstart_dlgsanet.yaml"
     assert find_config(name) == configs()[name]
     (tmp_path / "configs/superres").mkdir(parents=True)
     (tmp_path / name).write_text("seed_everything: 1\n")
@@ -40,7 +40,7 @@ def test_a_missing_config_suggests_its_neighbours(tmp_path):
 
 def test_configs_of_a_command_line_are_settled_in_every_spelling(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    name = "configs/superres/quickstart.yaml"
+    name = "configs/superres/quickstart_dlgsanet.yaml"
     shipped = str(configs()[name])
     line = ["--config", name, f"--config={name}", "-c", name, "--name", name]
     assert settle_configs(line) == ["--config", shipped, f"--config={shipped}", "-c", shipped, "--name", name]

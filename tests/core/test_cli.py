@@ -106,7 +106,7 @@ def test_an_app_may_have_commands_of_its_own(polish, capsys):
 
 def test_a_shipped_config_is_found_from_any_folder(calls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    name = "configs/superres/quickstart.yaml"
+    name = "configs/superres/quickstart_dlgsanet.yaml"
     assert main(["superres", "fit", "--config", name]) == 0
     assert calls == [("superres", "fit", ["--config", str(configs()[name])])]
 
@@ -124,8 +124,8 @@ def test_a_shipped_config_is_found_from_any_folder(calls, tmp_path, monkeypatch)
         (["superres", "infer", "--output", "x"], "--input must be given"),
         (["superres", "infer", "--inptu", "x"], "unknown option --inptu; did you mean '--input'?"),
         (
-            ["superres", "fit", "--config", "configs/superres/quickstrat.yaml"],
-            "configs/superres/quickstrat.yaml: no such config file; did you mean 'configs/superres/quickstart.yaml'?",
+            ["superres", "fit", "--config", "configs/superres/quickstrat_dlgsanet.yaml"],
+            "configs/superres/quickstrat_dlgsanet.yaml: no such config file; did you mean 'configs/superres/quickstart_dlgsanet.yaml'?",
         ),
     ],
 )
@@ -205,7 +205,7 @@ def test_help_of_training_is_short_and_names_the_configs(calls, capsys, command)
     assert lightning_main(["run", "apps/superres", command, "--config", "missing.yaml", "--help"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"usage: lightning run apps/superres {command} --config FILE")
-    assert "\n  configs/superres/quickstart.yaml " in out
+    assert "\n  configs/superres/quickstart_dlgsanet.yaml " in out
     assert out.splitlines()[-2:][0] == "example:"
     assert not calls
 

@@ -44,7 +44,7 @@ def test_a_folder_in_which_nothing_began_is_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        (["--config", "configs/superres/quickstart.yaml", "--config", "more.yaml"], "quickstart"),
+        (["--config", "configs/superres/quickstart_dlgsanet.yaml", "--config", "more.yaml"], "quickstart_dlgsanet"),
         (["--trainer.max_epochs", "3", "--config=light.yaml"], "light"),
         (["--trainer.max_epochs", "3"], "superres"),
     ],

@@ -9,7 +9,7 @@ from foveal.data.samples import SamplePhotographs
 
 
 def test_the_quickstart_trains_and_tests_on_different_installed_photographs():
-    config = Path(foveal.__file__).parent / "configs" / "superres" / "quickstart.yaml"
+    config = Path(foveal.__file__).parent / "configs" / "superres" / "quickstart_dlgsanet.yaml"
     data = yaml.safe_load(config.read_text())["data"]["init_args"]
     names = [set(part["init_args"]["names"]) for key in ("train", "validation") for part in data[key]]
     train, validation = names

@@ -10,9 +10,9 @@ from foveal.core.catalogue import ROOT, configs, with_bases
 from foveal.core.cli import main
 from foveal.data.io.image import read_image, write_image
 
-CONFIGS = sorted(name for name in configs() if name.startswith("configs/udc/dwformer_"))
-CONFIGS += sorted(name for name in configs() if name.startswith(("configs/udc/quickstart", "configs/udc/unet_")))
 OVERLAY = "configs/udc/kodak.yaml"
+CONFIGS = sorted(name for name in configs() if name.startswith("configs/udc/") and "mpgnet" not in name)
+CONFIGS.remove(OVERLAY)
 LIGHT = {
     "DWFormer": {"widths": [4, 8, 12, 8, 4], "depths": [1, 1, 1, 1, 1]},
     "UNet": {"widths": [4, 4, 4, 4, 4, 4]},

@@ -13,7 +13,7 @@ from foveal.core.cli import main
 from foveal.data.io.image import write_image
 from foveal.tests.fixtures.training import equal, state
 
-CONFIGS = ("mpgnet_poled", "mpgnet_toled", "mpgnet_quickstart")
+CONFIGS = ("mpgnet_poled", "mpgnet_toled", "quickstart_mpgnet")
 
 
 @pytest.fixture(autouse=True)

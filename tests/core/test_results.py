@@ -1,4 +1,4 @@
-from foveal.core.report import results_table
+from foveal.core.results import results, results_table
 
 
 def test_every_set_and_metric_has_a_line_with_its_interval_and_the_baseline() -> None:
@@ -22,3 +22,9 @@ def test_cases_of_one_group_are_drawn_together() -> None:
 
 def test_nothing_evaluated_is_said() -> None:
     assert results_table([]) == "no cases were evaluated"
+
+
+def test_a_baseline_stands_beside_the_metric_it_has() -> None:
+    found = results([{"set": "s", "name": "a", "psnr": 2.0, "noise": 1.0, "bicubic_psnr": 1.0}])
+    assert [(each.metric, list(each.methods)) for each in found] == [("psnr", ["ours", "bicubic"]), ("noise", ["ours"])]
+    assert found[0].methods["bicubic"].mean == 1
