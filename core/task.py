@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from .cases import Case, gathered, means, write_cases
-from .report import results_table
+from .results import results_table
 from .weights.card import Card
 
 

@@ -18,7 +18,7 @@ from ...core.inference.arrays import ArraySink, ArraySource
 from ...core.inference.engine import Engine
 from ...core.losses.adversarial import discriminator_loss, generator_loss
 from ...core.losses.cloud_removal import CloudRemovalLoss, image_error
-from ...core.report import results_table
+from ...core.results import results_table
 from ...core.weights.card import Card
 from ...core.weights.load import load_model
 from ...data.datasets.scene_series import CHANNELS
