@@ -88,7 +88,10 @@ def settle_configs(arguments: Sequence[str]) -> list[str]:
 
 
 def with_bases(arguments: Sequence[str]) -> list[str]:
-    """Put before every config of a command line the config that it names under `base`, by a path beside it."""
+    """Put before every config of a command line the config that it names under `base`.
+
+    That is a path from the folder of the config, or "configs/..." for one of the package.
+    """
     layered: list[str] = []
     for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
         if option in ("--config", "-c"):
@@ -111,7 +114,12 @@ def _base_layers(config: Path) -> list[str]:
         return []
     path = config.parent / str(base)
     if not path.is_file():
-        raise UserError(f"{config}: base {base} is not there; give a path from the folder of {config.name}")
+        path = configs().get(str(base), path)
+    if not path.is_file():
+        raise UserError(
+            f"{config}: base {base} is not there; give a path from the folder of {config.name}, or a config of the "
+            "package such as configs/superres/quickstart.yaml"
+        )
     return [*_base_layers(path), "--config", str(path)]
 
 

@@ -8,8 +8,9 @@ from ...core.errors import UserError
 from .channel_files import ENDINGS
 from .group_split import Part, Shares
 from .masked_samples import natural_order
+from .split_file import cases_of
 from .stem_pairs import stem_of
-from .volume_case import VolumeCase, part_of
+from .volume_case import VolumeCase
 
 FRAME = re.compile(r"(patient\d+)_frame\d+")
 
@@ -59,7 +60,7 @@ class ACDC:
             raise UserError(f"{self.folder}: holds no patient001_frame01.nii.gz or the like; give the folder of ACDC.")
         if missing := [each.label for each in cases if not each.label.is_file()]:
             raise UserError(f"{missing[0]}: there is no such file; {len(missing)} of {len(cases)} frames lack labels.")
-        return part_of(cases, self.part, self.shares, self.seed, self.folder)
+        return cases_of(cases, self.part, self.shares, self.seed, self.folder)
 
     def _files(self) -> list[Path]:
         nested = self.folder / "imagesTr"

@@ -13,7 +13,8 @@ from ...core.errors import UserError
 from .channel_files import Found
 from .group_split import Part, Shares
 from .image_masks import group_expression
-from .volume_case import Modality, VolumeCase, grouped, part_of
+from .split_file import cases_of
+from .volume_case import Modality, VolumeCase, grouped
 
 FILE = "dataset.json"
 UNSCALED = {"nonorm", "rescale_to_0_1", "rescale_0_1", "rgb_to_0_1"}
@@ -30,6 +31,7 @@ class DescribedFolder(ABC):
         part: which part of the patients to take; None for all.
         shares: of the patients that train, validate and test.
         seed: another seed gives another split into parts.
+        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
     """
 
     channel_key: ClassVar[str]  # under which the names of the channels stand
@@ -41,12 +43,14 @@ class DescribedFolder(ABC):
         part: Part | None = None,
         shares: Shares = (0.7, 0.15, 0.15),
         seed: int = 0,
+        split: Path | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.group = group_expression(group)
         self.part = part
         self.shares = shares
         self.seed = seed
+        self.split = split
 
     @abstractmethod
     def found(self) -> Found:
@@ -85,7 +89,8 @@ class DescribedFolder(ABC):
                 tells no patient.
         """
         _ = self.classes  # what is wrong with them is told first
-        return part_of(grouped(self.found(), self.group), self.part, self.shares, self.seed, self.folder)
+        cases = grouped(self.found(), self.group)
+        return cases_of(cases, self.part, self.shares, self.seed, self.folder, self.split)
 
 
 def read_dataset_json(folder: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class DatedPlaces:
         quantification: reflectance = (stored + offset) / quantification; None asks the file.
         offset: added to stored numbers; None asks the file.
         licence: terms of the images, written to the card of what is trained on them.
+        split: CSV file of places (name) and their parts, as `foveal init` writes it; None deals by shares and seed.
     """
 
     protocol = "reflectance"
@@ -59,6 +60,7 @@ class DatedPlaces:
         quantification: float | None = None,
         offset: float | None = None,
         licence: str = "",
+        split: Path | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.dates = dates
@@ -68,6 +70,7 @@ class DatedPlaces:
         self.part = part
         self.shares = shares
         self.split_seed = split_seed
+        self.split = split
         self.reading = Reading(bands, quantification, offset)
         self.licence = licence
 
@@ -84,7 +87,8 @@ class DatedPlaces:
         if not folders:
             raise UserError(f"{self.folder}: holds no place; arrange images as <place>/<date>.tif.")
         names = [each.name for each in folders]
-        chosen = chosen_places(names, self.places, self.part, self.shares, self.split_seed, self.folder)
+        dealt = (self.part, self.shares, self.split_seed, self.folder, self.split)
+        chosen = chosen_places(names, self.places, *dealt)
         return [image for each in folders if each.name in chosen for image in self._dated(each)]
 
     def series(self, cover: Cover) -> list[SceneSeries]:

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
-from .group_split import Part, Shares, groups_of
+from .group_split import Part, Shares
 from .masked_images import MaskedImage, check_intensity
+from .split_file import cases_of
 from .stem_pairs import stem_of, stem_pairs
 
 
@@ -34,6 +35,7 @@ class ImageMasks:
         seed: another seed gives another split.
         intensity: how values become 0..1, as `intensity` of the model; needed for grey DICOM.
         skip_empty: leave out of the training images whose mask is all background.
+        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
 
     Raises:
         UserError: `group` is no expression with a group, or `intensity` is impossible.
@@ -51,6 +53,7 @@ class ImageMasks:
         seed: int = 0,
         intensity: dict[str, Any] | None = None,
         skip_empty: bool = False,
+        split: Path | None = None,
     ) -> None:
         check_intensity(intensity)
         self.images = Path(images)
@@ -61,6 +64,7 @@ class ImageMasks:
         self.part = part
         self.shares = shares
         self.seed = seed
+        self.split = split
         self.intensity = intensity
         self.skip_empty = skip_empty
 
@@ -69,17 +73,14 @@ class ImageMasks:
 
         Raises:
             UserError: a folder is missing or empty, an image or a mask is without the other, a name tells no patient,
-                or the part is empty.
+                the part is empty, or the split file does not fit.
         """
         pairs = stem_pairs(self.images, self.masks, ("image", "dicom"))
         cases = [
             MaskedImage(stem_of(image), image, mask, found_group(image, self.group) or stem_of(image))
             for image, mask in pairs
         ]
-        if self.part is None:
-            return cases
-        chosen = groups_of((each.group for each in cases), self.part, self.shares, self.seed, self.images)
-        return [each for each in cases if each.group in chosen]
+        return cases_of(cases, self.part, self.shares, self.seed, self.images, self.split)
 
 
 def group_expression(text: str | None) -> re.Pattern[str] | None:

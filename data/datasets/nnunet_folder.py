@@ -24,6 +24,7 @@ class NnUNetFolder(DescribedFolder):
         part: which part of the patients to take; None for all.
         shares: of the patients that train, validate and test.
         seed: another seed gives another split into parts.
+        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
     """
 
     channel_key = "channel_names"
@@ -36,8 +37,9 @@ class NnUNetFolder(DescribedFolder):
         part: Part | None = None,
         shares: Shares = (0.7, 0.15, 0.15),
         seed: int = 0,
+        split: Path | None = None,
     ) -> None:
-        super().__init__(folder, group, part, shares, seed)
+        super().__init__(folder, group, part, shares, seed, split)
         self.files = files
 
     def found(self) -> Found:

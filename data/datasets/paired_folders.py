@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ...core.errors import UserError
-from .image_folder import image_files
+from .group_split import Part
+from .image_folder import image_files, pairs_of
 from .pairs import Pair
 
 
@@ -12,30 +13,37 @@ class PairedFolders:
 
     Shows: any images; DIV2K has 800 + 100 photographs of about 2000 pixels. Channels: grey or RGB, 8 or 16 bits.
     Layout: `high/<name>.png` with `low/<name>.png` or `low/<name>x{scale}.png`; `{scale}` in either folder's path is
-    replaced by the network's scale. Split: given by the folders. Licence of DIV2K: academic research only. Citation:
-    Agustsson and Timofte, "NTIRE 2017 Challenge on Single Image Super-Resolution", CVPRW 2017.
+    replaced by the network's scale. Split: given by the folders, or by a file. Licence of DIV2K: academic research
+    only. Citation: Agustsson and Timofte, "NTIRE 2017 Challenge on Single Image Super-Resolution", CVPRW 2017.
 
     Args:
         high: folder of high-resolution images, e.g. DIV2K/DIV2K_valid_HR.
         low: folder of low-resolution images, e.g. DIV2K/DIV2K_valid_LR_bicubic/X{scale}.
         licence: terms of the images, written to the card of what is trained on them.
+        part: which part of the images to take, by `split`; None for all.
+        split: CSV file of names and their parts, as `foveal init` writes it.
     """
 
-    def __init__(self, high: str, low: str, licence: str = "") -> None:
+    def __init__(
+        self, high: str, low: str, licence: str = "", part: Part | None = None, split: Path | None = None
+    ) -> None:
         self.high = high
         self.low = low
         self.licence = licence
+        self.part = part
+        self.split = split
 
     def pairs(self, scale: int) -> list[Pair]:
         """Return one pair per high-resolution image.
 
         Raises:
-            UserError: a folder is missing or empty, or an image has no partner.
+            UserError: a folder is missing or empty, an image has no partner, or the split file does not fit.
         """
         high_files = image_files(Path(self.high.format(scale=scale)))
         low_folder = Path(self.low.format(scale=scale))
         low_files = {path.stem: path for path in image_files(low_folder)}
-        return [Pair(path.stem, path, self._partner(path, low_files, low_folder, scale)) for path in high_files]
+        pairs = [Pair(path.stem, path, self._partner(path, low_files, low_folder, scale)) for path in high_files]
+        return pairs_of(pairs, self.part, self.split)
 
     @staticmethod
     def _partner(high: Path, low_files: dict[str, Path], low_folder: Path, scale: int) -> Path:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ...core.errors import UserError
 from .group_split import Part, Shares, groups_of
+from .split_file import names_of
 
 CHANNELS = ("red", "green", "blue", "nir")
 
@@ -101,7 +102,13 @@ class SceneSource(Protocol):
 
 
 def chosen_places(
-    places: Sequence[str], wanted: Sequence[str] | None, part: Part | None, shares: Shares, seed: int, where: object
+    places: Sequence[str],
+    wanted: Sequence[str] | None,
+    part: Part | None,
+    shares: Shares,
+    seed: int,
+    where: object,
+    split: Path | None = None,
 ) -> set[str]:
     """Return the places that are used.
 
@@ -112,11 +119,15 @@ def chosen_places(
         shares: of training, validation and test.
         seed: another seed gives another split.
         where: the data, named in errors.
+        split: the file that tells the parts, in place of shares and seed.
 
     Raises:
-        UserError: a wanted place is not there, the part is empty, or the shares are impossible.
+        UserError: a wanted place is not there, the part is empty, the shares are impossible, or the
+            split file does not fit.
     """
     if wanted is not None and (missing := sorted({*wanted} - {*places})):
         raise UserError(f"{where}: has no place {missing[0]!r}; its places are {', '.join(sorted({*places})[:20])}.")
     taken = {*places} if wanted is None else {*wanted}
+    if split is not None:
+        return names_of(split, part, places) & taken
     return taken if part is None else groups_of(taken, part, shares, seed, where, "places")

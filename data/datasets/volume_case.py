@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ...core.errors import UserError
-from .group_split import Part, Shares, groups_of
 from .image_masks import found_group
 from .patient_split import place_of
 
@@ -65,25 +64,6 @@ def grouped(
     """
     groups = [found_group(images[0], expression) for _, images, _ in found]
     return [VolumeCase(*each, group or each[0]) for each, group in zip(found, groups, strict=True)]
-
-
-def part_of(cases: list[VolumeCase], part: Part | None, shares: Shares, seed: int, where: object) -> list[VolumeCase]:
-    """Return the cases of one part of the patients; all of them without a part.
-
-    Args:
-        cases: all of a layout.
-        part: which part; None for all.
-        shares: of training, validation and test.
-        seed: another seed gives another split.
-        where: the data, named in errors.
-
-    Raises:
-        UserError: the part is empty, or the shares are impossible.
-    """
-    if part is None:
-        return cases
-    chosen = groups_of((each.group for each in cases), part, shares, seed, where)
-    return [each for each in cases if each.group in chosen]
 
 
 def in_fold(cases: Sequence[VolumeCase], fold: int, folds: int, seed: int) -> tuple[list[VolumeCase], list[VolumeCase]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from .channel_files import NUMBERED, Found, files_in, numbered_cases
 from .group_split import Part, Shares
 from .image_masks import group_expression
+from .split_file import cases_of
 from .stem_pairs import stem_of, stem_pairs
-from .volume_case import Modality, VolumeCase, grouped, part_of
+from .volume_case import Modality, VolumeCase, grouped
 
 
 class VolumePairs:
@@ -31,6 +32,7 @@ class VolumePairs:
         part: which part of the patients to take; None for all.
         shares: of the patients that train, validate and test.
         seed: another seed gives another split into parts.
+        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class VolumePairs:
         part: Part | None = None,
         shares: Shares = (0.7, 0.15, 0.15),
         seed: int = 0,
+        split: Path | None = None,
     ) -> None:
         self.images = Path(images)
         self.labels = Path(labels)
@@ -56,15 +59,17 @@ class VolumePairs:
         self.part = part
         self.shares = shares
         self.seed = seed
+        self.split = split
 
     def cases(self) -> list[VolumeCase]:
         """Return the cases of the part by name, numbers in their order.
 
         Raises:
             UserError: a folder is missing or empty, a volume, a channel or labels are missing, a name tells no patient,
-                or the part is empty.
+                the part is empty, or the split file does not fit.
         """
-        return part_of(grouped(self._found(), self.group), self.part, self.shares, self.seed, self.images)
+        cases = grouped(self._found(), self.group)
+        return cases_of(cases, self.part, self.shares, self.seed, self.images, self.split)
 
     def _found(self) -> Found:
         if self._is_numbered():

@@ -6,9 +6,10 @@ from typing import Any
 from ...core.errors import UserError
 from ..io.nifti import header as headers
 from ..io.nifti.unpack import first_bytes
-from .group_split import Part, Shares, groups_of
+from .group_split import Part, Shares
 from .image_masks import found_group, group_expression
 from .masked_images import MaskedImage, check_intensity
+from .split_file import cases_of
 from .stem_pairs import stem_of, stem_pairs
 
 PERCENTILES = {"percentiles": [1, 99]}
@@ -37,6 +38,7 @@ class VolumeSlices:
         part: which part of the patients to take; None for all.
         shares: of the patients that train, validate and test.
         seed: another seed gives another split.
+        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
 
     Raises:
         UserError: the axis, `group` or `intensity` is impossible.
@@ -55,6 +57,7 @@ class VolumeSlices:
         part: Part | None = None,
         shares: Shares = (0.7, 0.15, 0.15),
         seed: int = 0,
+        split: Path | None = None,
     ) -> None:
         check_intensity(intensity)
         if axis not in (0, 1, 2):
@@ -70,20 +73,22 @@ class VolumeSlices:
         self.part = part
         self.shares = shares
         self.seed = seed
+        self.split = split
 
     def cases(self) -> list[MaskedImage]:
         """Return the slices of the part's volumes, by name of the volume and number of the slice.
 
         Raises:
             UserError: a folder is missing or empty, a volume or its labels are missing or no volumes, a name tells no
-                patient, or the part is empty.
+                patient, the part is empty, or the split file does not fit.
         """
         pairs = stem_pairs(self.images, self.labels, ("nifti",))
-        if self.part is not None:
-            patients = {image: found_group(image, self.group) or stem_of(image) for image, _ in pairs}
-            chosen = groups_of(patients.values(), self.part, self.shares, self.seed, self.images)
-            pairs = [each for each in pairs if patients[each[0]] in chosen]
-        return [case for image, labels in pairs for case in self._slices(image, labels)]
+        volumes = [
+            MaskedImage(stem_of(image), image, labels, found_group(image, self.group) or stem_of(image))
+            for image, labels in pairs
+        ]
+        chosen = cases_of(volumes, self.part, self.shares, self.seed, self.images, self.split)
+        return [case for each in chosen for case in self._slices(each.image, each.mask)]
 
     def _slices(self, image: Path, labels: Path) -> list[MaskedImage]:
         name = stem_of(image)
