@@ -125,7 +125,8 @@ def test_a_shipped_config_is_found_from_any_folder(calls, tmp_path, monkeypatch)
         (["superres", "infer", "--inptu", "x"], "unknown option --inptu; did you mean '--input'?"),
         (
             ["superres", "fit", "--config", "configs/superres/quickstrat_dlgsanet.yaml"],
-            "configs/superres/quickstrat_dlgsanet.yaml: no such config file; did you mean 'configs/superres/quickstart_dlgsanet.yaml'?",
+            "configs/superres/quickstrat_dlgsanet.yaml: no such config file; "
+            "did you mean 'configs/superres/quickstart_dlgsanet.yaml'?",
         ),
     ],
 )
