@@ -2,8 +2,8 @@
 
 Every row sets a block, projections included but for neighbourhoods and the rows that say so, beside its plain
 formulation as papers write it, or beside timm's or MONAI's own. Both have the same weights and are first held together;
-then they are timed in turns in one process, and the peak memory is taken in a fresh process for each. The table is
-printed and appended to benchmarks/RESULTS.md.
+then they are timed in turns in one process. The table is printed and appended to benchmarks/RESULTS.md. Training is a
+pass forward and backward to the input and all weights, with batch norms as in evaluation.
 """
 
 from __future__ import annotations
@@ -11,145 +11,87 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import library_blocks as library
+import plain_gates as gates
+import plain_regions as regions
+import plain_tokens as tokens
 import torch
 from measure import Forms, Rows, run_forms
-from plain_regions import plain_bilevel, plain_cross_covariance, plain_super_tokens
+from plain_windows import gathered_neighborhoods, neighbors, plain_cross, plain_windows
 from torch import Tensor, nn
 
+from foveal.core.attention.adaptive_sparse import AdaptiveSparseAttention
+from foveal.core.attention.adaptive_spectrum import AdaptiveSpectralMixer
+from foveal.core.attention.additive import AdditiveAttention
+from foveal.core.attention.agent import AgentAttention
 from foveal.core.attention.bilevel import BiLevelRoutingAttention
+from foveal.core.attention.channel import ChannelAttention
+from foveal.core.attention.channel_affinity import ChannelAffinityAttention
+from foveal.core.attention.channel_groups import ChannelGroupAttention
+from foveal.core.attention.convolutional import ConvolutionalBlockAttention
+from foveal.core.attention.coordinate import CoordinateAttention
 from foveal.core.attention.cross_covariance import CrossCovarianceAttention
 from foveal.core.attention.cross_shaped import CrossShapedAttention
+from foveal.core.attention.deformable_gate import DeformableGate
+from foveal.core.attention.efficient import EfficientAttention
+from foveal.core.attention.efficient_local import EfficientLocalAttention
+from foveal.core.attention.focused_linear import FocusedLinearAttention
+from foveal.core.attention.frequency_filter import AdaptiveFrequencyFilter
+from foveal.core.attention.gate import AttentionGate
+from foveal.core.attention.global_filter import GlobalFilter
+from foveal.core.attention.global_query import GlobalQueryAttention
+from foveal.core.attention.hilo import HiLoAttention
+from foveal.core.attention.instance_sparse import InstanceSparseAttention
+from foveal.core.attention.large_kernel import LargeKernelAttention
+from foveal.core.attention.linformer import LinformerAttention
+from foveal.core.attention.mixture_of_heads import MixtureOfHeadsAttention
 from foveal.core.attention.neighborhood import NeighborhoodAttention
+from foveal.core.attention.nystrom import NystromAttention
+from foveal.core.attention.performer import PerformerAttention
+from foveal.core.attention.polarized import PolarizedAttention
+from foveal.core.attention.position import PositionAttention
+from foveal.core.attention.reverse import ReverseAttention
+from foveal.core.attention.single_head import SingleHeadAttention
+from foveal.core.attention.softmax_free import SoftmaxFreeAttention
+from foveal.core.attention.subspace import SubspaceAttention
 from foveal.core.attention.super_token import SuperTokenAttention
+from foveal.core.attention.top_k import TopKSoftmax
 from foveal.core.attention.window import WindowAttention
-from foveal.core.blocks.transformer import TransformerBlock
 from foveal.kernels.window_attention import window_attention
 
 # B batch, C channels, G windows, N tokens of a window or map, h heads, d channels of a head, K keys of a token
 
+Size = tuple[int, ...]
 
-def inference(plain: Callable[[Tensor], Tensor], ours: Callable[[Tensor], Tensor], size: tuple[int, ...]) -> Forms:
+
+def inference(plain: Callable[..., Tensor], ours: Callable[..., Tensor], *sizes: Size) -> Forms:
     """Return both forms without gradients."""
-    x = torch.randn(size)
-    return torch.inference_mode()(lambda: plain(x)), torch.inference_mode()(lambda: ours(x))
+    inputs = [torch.randn(size) for size in sizes]
+    return torch.inference_mode()(lambda: plain(*inputs)), torch.inference_mode()(lambda: ours(*inputs))
 
 
-def training(plain: Callable[[Tensor], Tensor], ours: nn.Module, size: tuple[int, ...]) -> Forms:
-    """Return both forms with the gradients of the input and the weights; they agree on these, one after another."""
-    x = torch.randn(size, requires_grad=True)
-    wanted, cotangent = [x, *ours.parameters()], torch.randn(ours(x).shape)
+def training(plain: Callable[..., Tensor], ours: nn.Module, *sizes: Size) -> Forms:
+    """Return both forms with the gradients of inputs and weights, one after another; of another module the inputs'."""
+    inputs = [torch.randn(size, requires_grad=True) for size in sizes]
+    cotangent = torch.randn(ours(*inputs).shape)
+    apart = isinstance(plain, nn.Module)
 
-    def gradients(network: Callable[[Tensor], Tensor]) -> Tensor:
-        return torch.cat([each.flatten() for each in torch.autograd.grad(network(x), wanted, cotangent)])
+    def gradients(network: Callable[..., Tensor], weights: list[nn.Parameter]) -> Tensor:
+        found = torch.autograd.grad(network(*inputs), [*inputs, *weights], cotangent, materialize_grads=True)
+        return torch.cat([each.flatten() for each in found[: len(inputs) if apart else None]])
 
-    return lambda: gradients(plain), lambda: gradients(ours)
-
-
-def plain_windows(block: WindowAttention, x: Tensor) -> Tensor:
-    """Roll, partition, scores, bias, mask, softmax, and back, of whole windows; a grid is another partition."""
-    axes, window, shift = len(block.window), block.window, block.shift
-    dims = list(range(1, axes + 1))
-    if any(shift):
-        x = torch.roll(x, [-s for s in shift], dims)
-    B, *sizes, _ = x.shape
-    windows = _partition(x, window, block.dilated)
-    G, N, h = windows.shape[0], windows.shape[1], block.heads
-    q, k, v = block.qkv(windows).reshape(G, N, 3, h, -1).permute(2, 0, 3, 1, 4)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    index = block.position.index.view(-1)
-    scores = scores + block.position.table[index].view(N, N, h).permute(2, 0, 1).contiguous().unsqueeze(0)
-    if any(shift):
-        mask = shift_mask(tuple(sizes), tuple(window), tuple(shift))
-        scores = (scores.view(B, G // B, h, N, N) + mask[None, :, None]).view(G, h, N, N)
-    y = block.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(G, N, -1))
-    y = _unpartition(y, sizes, window, block.dilated)
-    return torch.roll(y, shift, dims) if any(shift) else y
+    own = list(ours.parameters())
+    theirs = list(plain.parameters()) if isinstance(plain, nn.Module) else own
+    return lambda: gradients(plain, theirs), lambda: gradients(ours, own)
 
 
-MASKS: dict[tuple, Tensor] = {}
-
-
-def shift_mask(sizes: tuple[int, ...], window: tuple[int, ...], shift: tuple[int, ...]) -> Tensor:
-    """Return the mask of the cyclic shift, (G, N, N), made once as published networks do."""
-    if (sizes, window, shift) not in MASKS:
-        labels = torch.zeros(1, *sizes, 1)
-        for axis, (size, side, by) in enumerate(zip(sizes, window, shift, strict=True)):
-            place = torch.arange(size)
-            part = (place >= size - side).float() + (place >= size - by).float()
-            labels = 3 * labels + part.view(-1, *[1] * (len(sizes) - axis))
-        labels = _partition(labels, list(window), False).squeeze(-1)
-        MASKS[sizes, window, shift] = -100.0 * (labels[:, None] != labels[:, :, None])
-    return MASKS[sizes, window, shift]
-
-
-def _partition(x: Tensor, window: list[int], dilated: bool) -> Tensor:
-    B, *sizes, C = x.shape
-    split = [
-        n for size, side in zip(sizes, window, strict=True) for n in ((side, size // side)[:: 1 if dilated else -1])
-    ]
-    counts = [2 + 2 * axis if dilated else 1 + 2 * axis for axis in range(len(sizes))]
-    sides = [1 + 2 * axis if dilated else 2 + 2 * axis for axis in range(len(sizes))]
-    windows = x.view(B, *split, C).permute(0, *counts, *sides, 2 * len(sizes) + 1).contiguous()
-    return windows.view(-1, windows[0].numel() // C // _product(split[int(dilated) :: 2]), C)
-
-
-def _unpartition(y: Tensor, sizes: list[int], window: list[int], dilated: bool) -> Tensor:
-    n = len(sizes)
-    counts = [size // side for size, side in zip(sizes, window, strict=True)]
-    pairs = [(n + 1 + axis, 1 + axis) if dilated else (1 + axis, n + 1 + axis) for axis in range(n)]
-    order = [0, *(each for pair in pairs for each in pair), 2 * n + 1]
-    return y.view(-1, *counts, *window, y.shape[-1]).permute(order).reshape(-1, *sizes, y.shape[-1])
-
-
-def _product(numbers: list[int]) -> int:
-    return int(torch.tensor(numbers).prod())
-
-
-def gathered_neighborhoods(block: NeighborhoodAttention, index: Tensor, x: Tensor) -> Tensor:
-    """Gather every token's keys and values, then scores, softmax and sum; without projections."""
-    B, C, h = x.shape[0], x.shape[-1] // 3, block.heads
-    q, k, v = x.view(B, -1, 3, h, C // h).permute(2, 0, 3, 1, 4)
-    keys, values = k[:, :, index], v[:, :, index]  # (B, h, N, K, d)
-    scores = (keys @ (q * (C // h) ** -0.5).unsqueeze(-1)).squeeze(-1)
-    y = (scores.softmax(-1).unsqueeze(-2) @ values).squeeze(-2)
-    return y.transpose(1, 2).reshape(*x.shape[:-1], C)
-
-
-def neighbors(sizes: tuple[int, ...], kernel: int, dilation: int) -> Tensor:
-    """Return the keys of each token, (N, K)."""
-    index = torch.zeros(1, 1, dtype=torch.long)
-    for size in sizes:
-        place = torch.arange(size)
-        length = size // dilation + (place % dilation < size % dilation).long()
-        start = torch.minimum((place // dilation - kernel // 2).clamp(min=0), length - kernel)
-        keys = place[:, None] % dilation + dilation * (start[:, None] + torch.arange(kernel))
-        index = (index[:, None, :, None] * size + keys[None, :, None, :]).flatten(2, 3).flatten(0, 1)
-    return index
-
-
-def plain_cross(block: CrossShapedAttention, x: Tensor) -> Tensor:
-    """Stripes cut out of queries, keys and values of a map of whole stripes, with scores and softmax."""
-    B, H, W, C = x.shape
-    qkv = block.qkv(x).reshape(B, H, W, 3, C).permute(3, 0, 1, 2, 4)
-    mixed = []
-    for half, window in enumerate([[H, block.stripe], [block.stripe, W]]):
-        q, k, v = (_partition(each, window, False) for each in qkv[..., half * C // 2 : (half + 1) * C // 2])
-        image = v.transpose(1, 2).reshape(-1, C // 2, *window)
-        local = block.encodings[half](image).flatten(2).transpose(1, 2)
-        q, k, v = (each.view(*each.shape[:2], block.heads // 2, -1).transpose(1, 2) for each in (q, k, v))
-        weights = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(-1)
-        y = (weights @ v).transpose(1, 2).reshape(local.shape) + local
-        mixed.append(_unpartition(y, [H, W], window, False))
-    return block.proj(torch.cat(mixed, -1))
-
-
-def windows(form: Callable[..., Forms], size: tuple[int, ...], heads: int, window: int, **options: object) -> Forms:
+def windows(form: Callable[..., Forms], size: Size, heads: int, window: int, **options: object) -> Forms:
     """Return both forms of attention inside windows."""
     block = WindowAttention(size[-1], heads, [window] * (len(size) - 2), **options).eval()
     return form(partial(plain_windows, block), block, size)
 
 
-def bare_windows(size: tuple[int, ...], heads: int, window: int, shift: int = 0) -> Forms:
+def bare_windows(size: Size, heads: int, window: int, shift: int = 0) -> Forms:
     """Return both forms of attention inside windows for queries, keys and values."""
     block = WindowAttention(size[-1], heads, [window] * (len(size) - 2), shift).eval()
     layout, bias = block.fitted(size[1:-1]), block.position(block.window).detach()
@@ -161,9 +103,7 @@ def bare_windows(size: tuple[int, ...], heads: int, window: int, shift: int = 0)
     return inference(partial(plain_windows, block), ours, (*size[:-1], 3 * size[-1]))
 
 
-def neighborhoods(
-    form: Callable[..., Forms], size: tuple[int, ...], heads: int, kernel: int, dilation: int = 1
-) -> Forms:
+def neighborhoods(form: Callable[..., Forms], size: Size, heads: int, kernel: int, dilation: int = 1) -> Forms:
     """Return both forms of neighbourhood attention, for queries, keys and values."""
     axes, size = len(size) - 2, (*size[:-1], 3 * size[-1])
     block = NeighborhoodAttention(size[-1] // 3, heads, [kernel] * axes, dilation).eval()
@@ -171,54 +111,20 @@ def neighborhoods(
     return form(partial(gathered_neighborhoods, block, neighbors(size[1:-1], kernel, dilation)), block, size)
 
 
-def crosses(form: Callable[..., Forms]) -> Forms:
-    """Return both forms of cross-shaped windows."""
-    block = CrossShapedAttention(64, 2, 2).eval()
-    return form(partial(plain_cross, block), block, (1, 56, 56, 64))
-
-
-def mixers(
-    form: Callable[..., Forms], make: Callable[[], nn.Module], plain: Callable[..., Tensor], size: tuple[int, ...]
+def blocks(
+    form: Callable[..., Forms], make: Callable[[], nn.Module], plain: Callable[..., Tensor], *sizes: Size
 ) -> Forms:
-    """Return both forms of a token mixer."""
+    """Return both forms of a block, in which no weights are all zero."""
     block = make().eval()
-    return form(partial(plain, block), block, size)
+    for weight in block.parameters():
+        if not weight.any():
+            nn.init.normal_(weight, std=0.1)
+    return form(partial(plain, block), block, *sizes)
 
 
-def swin(size: tuple[int, ...], heads: int, shift: int) -> Forms:
-    """Return timm's block of Swin and ours, with the same weights."""
-    from timm.models.swin_transformer import SwinTransformerBlock
-
-    C = size[-1]
-    theirs = SwinTransformerBlock(C, size[1:-1], heads, window_size=7, shift_size=shift).eval()
-    ours = TransformerBlock(WindowAttention(C, heads, (7, 7), shift), C).eval()
-    names = {"attn.relative_position_bias_table": "mixer.position.table", "attn.": "mixer."}
-    _copy(theirs, ours, names | {"mlp.fc1": "mlp.0", "mlp.fc2": "mlp.3"})
-    return inference(theirs, ours, size)
-
-
-def volume_swin(size: tuple[int, ...], heads: int, shift: int) -> Forms:
-    """Return MONAI's block of Swin and ours, with the same weights; its mask is made beforehand, as its layer does."""
-    from monai.networks.nets.swin_unetr import SwinTransformerBlock, compute_mask
-
-    C = size[-1]
-    window, shifts = (7, 7, 7), (shift,) * 3
-    theirs = SwinTransformerBlock(C, heads, window, shifts, qkv_bias=True).eval()
-    ours = TransformerBlock(WindowAttention(C, heads, window, shift), C).eval()
-    names = {"attn.relative_position_bias_table": "mixer.position.table", "attn.": "mixer."}
-    _copy(theirs, ours, names | {"mlp.linear1": "mlp.0", "mlp.linear2": "mlp.3"})
-    mask = compute_mask(list(size[1:-1]), window, shifts, torch.device("cpu"))
-    return inference(lambda x: theirs(x, mask), ours, size)
-
-
-def _copy(theirs: nn.Module, ours: nn.Module, names: dict[str, str]) -> None:
-    state = {}
-    for name, value in theirs.state_dict().items():
-        for old, new in names.items():
-            name = name.replace(old, new)
-        if name in ours.state_dict():
-            state[name] = value
-    ours.load_state_dict(state)
+def libraries(form: Callable[..., Forms], pair: Callable[[], library.Pair], *sizes: Size) -> Forms:
+    """Return another library's block and ours."""
+    return form(*pair(), *sizes)
 
 
 def row(what: str, make: Callable[..., Forms], *arguments: object, **options: object) -> Callable[[], Forms]:
@@ -233,39 +139,8 @@ def row(what: str, make: Callable[..., Forms], *arguments: object, **options: ob
 
 LARGE, RESTORED, VOLUME = (2, 112, 112, 96), (1, 64, 64, 180), (1, 28, 28, 28, 48)
 MAP, SMALL, CUBE = (1, 56, 56, 128), (1, 28, 28, 192), (1, 16, 16, 16, 48)
-MIXERS = {
-    "bilevel_56": (
-        "Bi-level routing, 56x56, 64 channels, 2 heads, 7x7 regions, top 4",
-        partial(BiLevelRoutingAttention, 64, 2, 7, 4),
-        plain_bilevel,
-        (1, 56, 56, 64),
-    ),
-    "bilevel_112": (
-        "Bi-level routing, 112x112, 64 channels, 2 heads, 14x14 regions, top 8",
-        partial(BiLevelRoutingAttention, 64, 2, 14, 8),
-        plain_bilevel,
-        (1, 112, 112, 64),
-    ),
-    "bilevel_28": (
-        "Bi-level routing, batch 4, 28x28, 128 channels, 4 heads, 7x7 regions, top 4",
-        partial(BiLevelRoutingAttention, 128, 4, 7, 4),
-        plain_bilevel,
-        (4, 28, 28, 128),
-    ),
-    "super_tokens": (
-        "Super tokens, 112x112, 64 channels, cells of 8x8",
-        partial(SuperTokenAttention, 64, 2, (8, 8)),
-        plain_super_tokens,
-        (1, 112, 112, 64),
-    ),
-    "cross_covariance": (
-        "Cross-covariance, 56x56, 192 channels, 4 heads",
-        partial(CrossCovarianceAttention, 192, 4),
-        plain_cross_covariance,
-        (1, 56, 56, 192),
-    ),
-}
-ROWS: Rows = {
+STAGE, DEEP, FIRST, FEW = (2, 56, 56, 64), (4, 28, 28, 128), (4, 64, 56, 56), (4, 14, 14, 192)
+WINDOWS: Rows = {
     "window": row("Windows of 7, 2 x 112 x 112 x 96, 3 heads, inference", windows, inference, LARGE, 3, 7),
     "shifted": row("The same, shifted", windows, inference, LARGE, 3, 7, shift=3),
     "window_train": row("The same, training", windows, training, LARGE, 3, 7, shift=3),
@@ -274,6 +149,7 @@ ROWS: Rows = {
     "window_wide": row(
         "Shifted windows of 8, 64 x 64 x 180, 6 heads, inference", windows, inference, RESTORED, 6, 8, shift=4
     ),
+    "window_wide_train": row("The same, training", windows, training, RESTORED, 6, 8, shift=4),
     "window_16": row(
         "Shifted windows of 16, 64 x 64 x 180, 6 heads, inference", windows, inference, RESTORED, 6, 16, shift=8
     ),
@@ -282,11 +158,17 @@ ROWS: Rows = {
         "Shifted windows of 7, 28 x 28 x 192, 6 heads, inference", windows, inference, SMALL, 6, 7, shift=3
     ),
     "window_small_train": row("The same, training", windows, training, SMALL, 6, 7, shift=3),
+    "window_small_whole_train": row("The same, not shifted", windows, training, SMALL, 6, 7),
+    "window_few_train": row("Windows of 7, 4 x 14 x 14 x 192, 6 heads, training", windows, training, FEW, 6, 7),
+    "window_map_train": row("Windows of 7, 56 x 56 x 128, 4 heads, training", windows, training, MAP, 4, 7),
+    "window_map_shifted_train": row("The same, shifted", windows, training, MAP, 4, 7, shift=3),
     "volume": row("Windows of 7, 28^3 x 48, 3 heads, inference", windows, inference, VOLUME, 3, 7),
     "volume_shifted": row("The same, shifted", windows, inference, VOLUME, 3, 7, shift=3),
     "volume_train": row("The same, training", windows, training, VOLUME, 3, 7, shift=3),
     "grid": row("Grid of 7, 2 x 112 x 112 x 96, 3 heads, inference", windows, inference, LARGE, 3, 7, dilated=True),
     "grid_train": row("The same, training", windows, training, LARGE, 3, 7, dilated=True),
+}
+NEIGHBORHOODS: Rows = {
     "neighborhood": row("Neighbourhoods of 7, 56 x 56 x 128, 4 heads, inference", neighborhoods, inference, MAP, 4, 7),
     "neighborhood_train": row("The same, training", neighborhoods, training, MAP, 4, 7),
     "dilated": row("The same, 4 apart, inference", neighborhoods, inference, MAP, 4, 7, 4),
@@ -307,17 +189,298 @@ ROWS: Rows = {
     "neighborhood_line": row(
         "Neighbourhoods of 31, 4096 x 128, 4 heads, inference", neighborhoods, inference, (1, 4096, 128), 4, 31
     ),
-    "cross": row("Stripes of 2, 56 x 56 x 64, 2 heads, inference", crosses, inference),
-    "cross_train": row("The same, training", crosses, training),
+}
+BLOCKS = {
+    "bilevel_56": (
+        "Bi-level routing, 56x56, 64 channels, 2 heads, 7x7 regions, top 4",
+        partial(BiLevelRoutingAttention, 64, 2, 7, 4),
+        regions.plain_bilevel,
+        (1, 56, 56, 64),
+    ),
+    "bilevel_112": (
+        "Bi-level routing, 112x112, 64 channels, 2 heads, 14x14 regions, top 8",
+        partial(BiLevelRoutingAttention, 64, 2, 14, 8),
+        regions.plain_bilevel,
+        (1, 112, 112, 64),
+    ),
+    "bilevel_28": (
+        "Bi-level routing, batch 4, 28x28, 128 channels, 4 heads, 7x7 regions, top 4",
+        partial(BiLevelRoutingAttention, 128, 4, 7, 4),
+        regions.plain_bilevel,
+        DEEP,
+    ),
+    "cross": (
+        "Stripes of 2, 56 x 56 x 64, 2 heads",
+        partial(CrossShapedAttention, 64, 2, 2),
+        plain_cross,
+        (1, 56, 56, 64),
+    ),
+    "super_tokens": (
+        "Super tokens, 112x112, 64 channels, cells of 8x8",
+        partial(SuperTokenAttention, 64, 2, (8, 8)),
+        regions.plain_super_tokens,
+        (1, 112, 112, 64),
+    ),
+    "cross_covariance": (
+        "Cross-covariance, 56x56, 192 channels, 4 heads",
+        partial(CrossCovarianceAttention, 192, 4),
+        regions.plain_cross_covariance,
+        (1, 56, 56, 192),
+    ),
+    "channel_groups": (
+        "Dual attention's channel groups, 2 x 56 x 56 x 64, 2 heads",
+        partial(ChannelGroupAttention, 64, 2),
+        tokens.plain_channel_groups,
+        STAGE,
+    ),
+    "agent": (
+        "Agents, 2 x 56 x 56 x 64, 2 heads, 49 agents",
+        partial(AgentAttention, 64, 2, (56, 56)),
+        tokens.plain_agent,
+        STAGE,
+    ),
+    "hilo": (
+        "HiLo, 4 x 28 x 28 x 128, 4 heads, windows of 2",
+        partial(HiLoAttention, 128, 4),
+        tokens.plain_hilo,
+        DEEP,
+    ),
+    "focused_linear": (
+        "Focused linear, 2 x 56 x 56 x 64, 2 heads",
+        partial(FocusedLinearAttention, 64, 2, (56, 56)),
+        tokens.plain_focused,
+        STAGE,
+    ),
+    "efficient": (
+        "Efficient, 2 x 56 x 56 x 64, 2 heads",
+        partial(EfficientAttention, 64, 2),
+        tokens.plain_efficient,
+        STAGE,
+    ),
+    "nystrom": (
+        "Nystrom, 56 x 56 x 64, 2 heads, 49 landmarks",
+        partial(NystromAttention, 64, 2, 49),
+        tokens.plain_nystrom,
+        (1, 56, 56, 64),
+    ),
+    "linformer": (
+        "Linformer, 56 x 56 x 64, 2 heads, rank 256",
+        partial(LinformerAttention, 64, 2, 56 * 56),
+        tokens.plain_linformer,
+        (1, 56, 56, 64),
+    ),
+    "performer": (
+        "Performer, 2 x 56 x 56 x 64, 2 heads, 110 features",
+        partial(PerformerAttention, 64, 2),
+        tokens.plain_performer,
+        STAGE,
+    ),
+    "softmax_free": (
+        "SOFT, 56 x 56 x 64, 2 heads, 49 landmarks",
+        partial(SoftmaxFreeAttention, 64, 2, 8),
+        tokens.plain_softmax_free,
+        (1, 56, 56, 64),
+    ),
+    "global_filter": (
+        "Global filter, 2 x 56 x 56 x 64",
+        partial(GlobalFilter, 64, (56, 56)),
+        tokens.plain_global_filter,
+        STAGE,
+    ),
+    "frequency_filter": (
+        "Adaptive frequency filter, 2 x 56 x 56 x 64, 8 blocks",
+        partial(AdaptiveFrequencyFilter, 64),
+        tokens.plain_frequency_filter,
+        STAGE,
+    ),
+    "spectral_mixer": (
+        "FFTNet's mixer, 4 x 28 x 28 x 128, 4 heads",
+        partial(AdaptiveSpectralMixer, 128, 4, 784),
+        tokens.plain_spectral_mixer,
+        DEEP,
+    ),
+    "mixture_of_heads": (
+        "Mixture of heads, 4 x 14 x 14 x 192, 8 heads",
+        partial(MixtureOfHeadsAttention, 192, 8, (14, 14), 2, 4),
+        tokens.plain_heads_mixture,
+        FEW,
+    ),
+    "instance_sparse": (
+        "Sparsifiner, 4 x 197 x 192, 3 heads, a quarter of the keys",
+        partial(InstanceSparseAttention, 192, 197, 3),
+        tokens.plain_instance_sparse,
+        (4, 197, 192),
+    ),
+    "global_query": (
+        "Global queries, windows of 7, 2 x 56 x 56 x 64, 2 heads",
+        partial(GlobalQueryAttention, 64, 2),
+        tokens.plain_global_query,
+        STAGE,
+        (2, 7, 7, 64),
+    ),
+    "adaptive_sparse": (
+        "Softmax and squared ReLU in windows of 8, 2 x 56 x 56 x 64, 2 heads",
+        partial(AdaptiveSparseAttention, 64, 2),
+        tokens.plain_adaptive_sparse,
+        STAGE,
+    ),
+    "top_k": (
+        "Top-k between channels, 1 x 48 x 128 x 128, 1 head",
+        partial(ChannelAttention, 48, 1, weighting=TopKSoftmax()),
+        gates.plain_top_k,
+        (1, 48, 128, 128),
+    ),
+    "single_head": (
+        "Single head, 4 x 192 x 14 x 14, 48 channels",
+        partial(SingleHeadAttention, 192, 48),
+        gates.plain_single_head,
+        (4, 192, 14, 14),
+    ),
+    "single_head_56": (
+        "Single head, 1 x 64 x 56 x 56, 16 channels",
+        partial(SingleHeadAttention, 64, 16),
+        gates.plain_single_head,
+        (1, 64, 56, 56),
+    ),
+    "additive": ("Additive, 4 x 64 x 56 x 56", partial(AdditiveAttention, 64), gates.plain_additive, FIRST),
+    "large_kernel": (
+        "Large kernel, 4 x 64 x 56 x 56",
+        partial(LargeKernelAttention, 64),
+        gates.plain_large_kernel,
+        FIRST,
+    ),
+    "convolutional": (
+        "CBAM, 4 x 64 x 56 x 56",
+        partial(ConvolutionalBlockAttention, 64),
+        gates.plain_convolutional,
+        FIRST,
+    ),
+    "coordinate": (
+        "Coordinate attention, 4 x 64 x 56 x 56",
+        partial(CoordinateAttention, 64),
+        gates.plain_coordinate,
+        FIRST,
+    ),
+    "efficient_local": (
+        "Efficient local attention, 4 x 64 x 56 x 56",
+        partial(EfficientLocalAttention, 64),
+        gates.plain_efficient_local,
+        FIRST,
+    ),
+    "polarized": (
+        "Polarized, side by side, 4 x 64 x 56 x 56",
+        partial(PolarizedAttention, 64),
+        gates.plain_polarized,
+        FIRST,
+    ),
+    "polarized_sequential": (
+        "Polarized, one after the other, 4 x 64 x 56 x 56",
+        partial(PolarizedAttention, 64, True),
+        gates.plain_polarized,
+        FIRST,
+    ),
+    "subspace": ("ULSAM, 4 x 64 x 56 x 56", partial(SubspaceAttention, 64), gates.plain_subspace, FIRST),
+    "position": (
+        "Dual attention of positions, 128 x 64 x 64",
+        partial(PositionAttention, 128),
+        gates.plain_position,
+        (1, 128, 64, 64),
+    ),
+    "channel_affinity": (
+        "Dual attention of channels, 128 x 64 x 64",
+        ChannelAffinityAttention,
+        gates.plain_channel_affinity,
+        (1, 128, 64, 64),
+    ),
+    "reverse": (
+        "Reverse attention, 256 x 44 x 44, 64 inside",
+        partial(ReverseAttention, 256),
+        gates.plain_reverse,
+        (1, 256, 44, 44),
+        (1, 1, 22, 22),
+    ),
+    "gate": (
+        "Attention gate, 4 x 64 x 56 x 56, stride 2",
+        partial(AttentionGate, 64, 128, 64, 2, False, True, spatial_dims=2),
+        gates.plain_gate,
+        FIRST,
+        (4, 128, 28, 28),
+    ),
+    "deformable": (
+        "Deformable gate, 1 x 64 x 56 x 56",
+        partial(DeformableGate, 64),
+        gates.plain_deformable,
+        (1, 64, 56, 56),
+    ),
+    "deformable_fused": (
+        "The same beside torchvision's deformable convolution",
+        partial(DeformableGate, 64),
+        gates.torchvision_deformable,
+        (1, 64, 56, 56),
+    ),
+}
+LIBRARIES = {
+    "timm_swin": ("Swin's block, 56 x 56 x 96, 3 heads, beside timm's", library.swin, (56, 96, 3, 0), (1, 56, 56, 96)),
+    "timm_swin_shifted": ("The same, shifted", library.swin, (56, 96, 3, 3), (1, 56, 56, 96)),
+    "monai_swin": ("Swin's block, 28^3 x 48, 3 heads, beside MONAI's", library.volume_swin, (28, 48, 3, 0), VOLUME),
+    "monai_swin_shifted": ("The same, shifted", library.volume_swin, (28, 48, 3, 3), VOLUME),
+    "timm_grid": ("MaxViT's grid block, 2 x 56 x 56 x 64, beside timm's", library.grid, (64, 32), STAGE),
+    "timm_global_query": (
+        "GC ViT's global block, 56 x 56 x 64, 2 heads, beside timm's",
+        library.global_query,
+        (56, 64, 2),
+        (1, 56, 56, 64),
+        (1, 7, 7, 64),
+    ),
+    "timm_dense": ("All to all, 4 x 196 x 192, 3 heads, beside timm's", library.dense, (192, 3), (4, 196, 192)),
+    "timm_cross_covariance": (
+        "Cross-covariance, 3136 x 192, 4 heads, beside timm's",
+        library.cross_covariance,
+        (192, 4),
+        (1, 3136, 192),
+    ),
+    "timm_channel_groups": (
+        "DaViT's channels, 2 x 3136 x 96, 3 heads, beside timm's",
+        library.channel_groups,
+        (96, 3),
+        (2, 3136, 96),
+    ),
+    "timm_single_head": (
+        "Single head, 4 x 192 x 14 x 14, beside timm's",
+        library.single_head,
+        (192, 48),
+        (4, 192, 14, 14),
+    ),
+    "timm_convolutional": ("CBAM, 4 x 64 x 56 x 56, beside timm's", library.convolutional, (64,), FIRST),
+    "timm_coordinate": ("Coordinate attention, 4 x 64 x 56 x 56, beside timm's", library.coordinate, (64,), FIRST),
+    "timm_efficient_local": (
+        "Efficient local attention, 4 x 64 x 56 x 56, beside timm's",
+        library.efficient_local,
+        (64,),
+        FIRST,
+    ),
+    "monai_gate": (
+        "Attention gate, 4 x 64 x 56 x 56, beside MONAI's",
+        library.gate,
+        (64, 32, 2),
+        FIRST,
+        FIRST,
+    ),
+}
+FORMS = (("", inference), ("_train", training))
+ROWS: Rows = {
+    **WINDOWS,
+    **NEIGHBORHOODS,
     **{
-        name + suffix: row(f"{what}, {form.__name__}", mixers, form, *rest)
-        for name, (what, *rest) in MIXERS.items()
-        for suffix, form in (("", inference), ("_train", training))
+        name + suffix: row(f"{what}, {form.__name__}", blocks, form, *rest)
+        for name, (what, *rest) in BLOCKS.items()
+        for suffix, form in FORMS
     },
-    "timm": row("Swin's block, 56 x 56 x 96, 3 heads, beside timm's", swin, (1, 56, 56, 96), 3, 0),
-    "timm_shifted": row("The same, shifted", swin, (1, 56, 56, 96), 3, 3),
-    "monai": row("Swin's block, 28^3 x 48, 3 heads, beside MONAI's", volume_swin, VOLUME, 3, 0),
-    "monai_shifted": row("The same, shifted", volume_swin, VOLUME, 3, 3),
+    **{
+        name + suffix: row(f"{what}, {form.__name__}", libraries, form, partial(pair, *arguments), *sizes)
+        for name, (what, pair, arguments, *sizes) in LIBRARIES.items()
+        for suffix, form in FORMS
+    },
 }
 
 if __name__ == "__main__":
