@@ -21,6 +21,7 @@ from .overview import (
     help_of_app,
     help_of_bench,
     help_of_foveal,
+    help_of_init,
     help_of_training,
     listing,
 )
@@ -29,6 +30,7 @@ HOMES = {
     "infer": "..apps.{app}.infer",
     "export": ".export.command",
     "check": "..apps.{app}.check",
+    "init": "..apps.{app}.init",
 }
 """The module that holds the function of each common command that is not of the Trainer; an app's own are in it."""
 
@@ -72,6 +74,8 @@ def run_app(app: str, arguments: Sequence[str], program: str | None = None) -> i
 
         home = HOMES.get(command, "..apps.{app}." + command).format(app=name)
         function = getattr(import_module(home, __package__), command)
+        if command == "init" and options and not options[0].startswith("-"):
+            options = ["--input", *options]
         return call(function, options, f"{program} {command}") or 0
     raise UserError(f"{name} has no command '{command}'{suggestion(command, [*TRAINING, *FUNCTIONS, *own])}")
 
@@ -119,6 +123,10 @@ def _foveal(arguments: Sequence[str]) -> int:
             print(listing())
         case [("infer" | "check") as tool, *rest]:
             return _on_files(tool, rest)
+        case ["init", *rest]:
+            return _init(rest)
+        case ["report", *rest]:
+            return _report(rest)
         case ["bench", *rest]:
             return _bench(rest)
         case [word, *rest]:
@@ -137,6 +145,27 @@ def _on_files(tool: str, options: Sequence[str]) -> int:
     keep_freed_memory()
     function = getattr(import_module(f"..data.{tool}", __package__), tool)
     return call(function, options, f"foveal {tool}") or 0
+
+
+def _init(arguments: Sequence[str]) -> int:
+    """Write a config for a folder, the app being named behind the word."""
+    match list(arguments):
+        case []:
+            raise UserError(f"init needs an app, then a folder{suggestion('', apps())}")
+        case ["-h" | "--help", *_]:
+            print(help_of_init())
+            return 0
+        case [app, *rest]:
+            return run_app(app, ["init", *rest])
+
+
+def _report(arguments: Sequence[str]) -> int:
+    """Run `report`, whose run folder needs no option's name before it."""
+    from .options import call
+    from .report.command import report
+
+    named = arguments if not arguments or arguments[0].startswith("-") else ["--run", *arguments]
+    return call(report, named, "foveal report") or 0
 
 
 def _bench(arguments: Sequence[str]) -> int:

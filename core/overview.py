@@ -13,10 +13,13 @@ FUNCTIONS = {
     "infer": "run weights on files or folders; same formats out as in",
     "export": "write weights as TorchScript, pt2, AOTInductor or ONNX",
     "check": "validate and fingerprint data before training",
+    "init": "look at a folder of your data, and write a config that trains on it",
 }
 TOOLS = {
     "infer": "run any weights or exported program on files of any format",
     "check": "validate and fingerprint files of any format",
+    "init": "look at a folder of your data, and write a config of an app that trains on it",
+    "report": "write what a run did, learnt and found as one page to look at",
     "doctor": "what this machine can do, and what it cannot and why",
     "bench": "measure on this machine what parts of the networks cost",
     "list": "the apps, their networks and the weights that come with them",
@@ -47,6 +50,17 @@ def help_of_bench() -> str:
         f"{TOOLS['bench'].capitalize()}.",
         _table("what to measure", BENCHMARKS),
         "`foveal bench <what> --help` lists the options.",
+    )
+
+
+def help_of_init() -> str:
+    """Return the help of `init` without an app."""
+    return _text(
+        "usage: foveal init <app> FOLDER [options]",
+        f"{TOOLS['init'].capitalize()}.",
+        _table("apps", apps()),
+        "`foveal init <app> --help` lists the options, and what each app looks for.",
+        "example:\n  foveal init polyp frames",
     )
 
 

@@ -82,17 +82,26 @@ def read_and_print(read: Callable[[Progress], Report], json: Path | None = None)
         read: makes it; is given what is to be told how many files are done.
         json: see `check`.
     """
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
     from .check_table import print_report
     from .checks import write_report
 
-    console = Console(stderr=True)
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None)
-        report = read(lambda done, total: bar.update(task, completed=done, total=total))
+    report = with_progress(read)
     if json:
         write_report(report, json)
     print_report(report)
     return 0 if report.is_good else 1
+
+
+def with_progress(read: Callable[[Progress], Report]) -> Report:
+    """Return a report, showing on a terminal how far its making is.
+
+    Args:
+        read: makes it; is given what is to be told how many files are done.
+    """
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        return read(lambda done, total: bar.update(task, completed=done, total=total))

@@ -1,0 +1,61 @@
+"""A config for a folder of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+LAYOUT = """FOLDER/<name>.png    all pictures in one folder, at least 3
+FOLDER/train/<name>.png, FOLDER/val/<name>.png    or split already"""
+
+
+def init(
+    input: Path,
+    output: Path | None = None,
+    scale: Literal[2, 4] = 4,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Look at a folder of pictures, and write a config that trains a network to enlarge such.
+
+    The small pictures are made of the large ones. Pictures in one folder are split by chance; folders train, val and
+    test are taken as they are.
+
+    Args:
+        input: Folder of pictures: PNG, JPEG, TIFF or BMP.
+        output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
+        scale: The enlargement to learn.
+        seed: Another seed gives another split.
+        overwrite: Replace files that exist already.
+
+    Raises:
+        UserError: the folder holds too little, or pictures that cannot be used.
+
+    Example:
+        foveal init superres photographs --scale 2
+    """
+    from ...data.init_config import Noted, places_of, write_config
+    from ...data.init_folders import deal, described, look, roots_of, shared_parts, sources, told_split
+    from ...data.init_pictures import flat_pictures, patch_of, repeats_for
+
+    places = places_of(input, output, overwrite)
+    roots = roots_of(input)
+    names = {part: flat_pictures(root, LAYOUT) for part, root in roots.items()}
+    reports = [look("superres", root) for root in {*roots.values()}]
+    parts = shared_parts(roots)
+    rows = deal({each: each for each in names["train"]}, parts, seed, roots["train"], "pictures") if parts else []
+    training = sum(row["split"] == "train" for row in rows) or len(names["train"])
+    patch, why = patch_of(reports, 32, scale)
+    repeats, epoch = repeats_for(training, 8)
+    layout = "foveal.data.datasets.image_folder.ImageFolder"
+    config = {
+        "model": {"init_args": {"licence": Noted("", "of the weights, as that of your pictures allows")}},
+        "data": {
+            "init_args": sources(layout, roots, lambda root: {"folder": str(root.resolve())}, places.split)
+            | {"patch": Noted(patch, why), "repeats": Noted(repeats, epoch)}
+        },
+    }
+    found = [*(described(each, "pictures") for each in reports), told_split(rows, roots, seed, "picture")]
+    found.append(f"the config learns to enlarge {scale} times: of each picture a small one is made, and enlarged again")
+    base = f"configs/superres/demo_x{scale}.yaml"
+    write_config(places, "superres", input, base, found, config, rows, f"--input {input}", "--input NEW --output LARGE")
