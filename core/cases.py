@@ -15,13 +15,18 @@ Case = dict[str, Any]  # text fields name the case ("set", "name"), numbers are 
 
 def gathered(cases: list[Case]) -> list[Case]:
     """Return the cases of all processes, in an order that does not depend on how many there are."""
+    return sorted(everywhere(cases), key=lambda case: tuple(value for value in case.values() if isinstance(value, str)))
+
+
+def everywhere(values: list[Any]) -> list[Any]:
+    """Return the values of all processes, in the order of the processes; every process asks at the same time."""
     from torch import distributed
 
-    if distributed.is_available() and distributed.is_initialized():
-        shares: list[list[Case]] = [[] for _ in range(distributed.get_world_size())]
-        distributed.all_gather_object(shares, cases)
-        cases = [case for share in shares for case in share]
-    return sorted(cases, key=lambda case: tuple(value for value in case.values() if isinstance(value, str)))
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return values
+    shares: list[list[Any]] = [[] for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(shares, values)
+    return [value for share in shares for value in share]
 
 
 def means(cases: Sequence[Case]) -> dict[str, float]:

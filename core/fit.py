@@ -29,6 +29,7 @@ from .errors import UserError
 from .layers import with_whole_lists
 from .messages import explain
 from .metrics_table import MetricsTable
+from .report.command import report_anyway
 from .run import RUNS, command_line, create_folder, find_place, manifest, remove_unbegun
 from .task import Task
 
@@ -72,8 +73,11 @@ def main(app: str, command: str, arguments: list[str]) -> int:
         cli = TrainingCLI(app, command, arguments)
     except MisconfigurationException as error:  # how Lightning tells that options contradict one another
         raise UserError(one_line(error)) from error
-    if command in ("validate", "test") and cli.trainer.is_global_zero:
-        print(cli.model.results())
+    if cli.trainer.is_global_zero:
+        if command in ("validate", "test"):
+            print(cli.model.results())
+        if command != "predict":
+            report_anyway(cli.folder)
     return 0
 
 

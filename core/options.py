@@ -14,7 +14,7 @@ from .errors import UserError
 from .messages import explain
 
 GROUPS = {
-    "files": ("input", "output", "weights", "overwrite"),
+    "files": ("run", "input", "output", "weights", "overwrite"),
     "machine": ("device", "precision", "tile", "overlap", "workers"),
     "reporting": ("quiet",),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,7 @@ def draw_curves(table: Path, path: Path) -> None:
         path: the PNG file to write; none is written where nothing was logged.
     """
     columns, rows = read_rows(table)
-    panels: dict[str, list[str]] = {}
-    for column in columns:
-        if column not in ("step", "epoch"):
-            panels.setdefault(_panel(column, columns), []).append(column)
+    panels = panels_of(columns)
     if not panels:
         return
     from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
@@ -57,7 +55,16 @@ def draw_curves(table: Path, path: Path) -> None:
         figure.savefig(part)
 
 
-def _panel(column: str, columns: list[str]) -> str:
+def panels_of(columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return {metric: the columns of a metrics table that belong into its panel}: of stages, baselines and classes."""
+    panels: dict[str, list[str]] = {}
+    for column in columns:
+        if column not in ("step", "epoch"):
+            panels.setdefault(_panel(column, columns), []).append(column)
+    return panels
+
+
+def _panel(column: str, columns: Sequence[str]) -> str:
     """The metric in whose panel a column is drawn: the one that it is a baseline or a class of, else itself."""
     name, metrics = column.rpartition("/")[2], [each.rpartition("/")[2] for each in columns]
     return next((each for each in metrics if name.endswith(f"_{each}") or name.startswith(f"{each}_")), name)

@@ -47,6 +47,7 @@ class Segmentation(Task):
     """
 
     picture_titles = ("image", "truth", "network")
+    exhibit_kind = "overlay"
 
     def __init__(
         self,

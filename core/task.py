@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from .cases import Case, gathered, means, write_cases
+from .report.showcase import Exhibit, Showcase, layers, write_showcase
 from .results import results_table
 from .weights.card import Card
 
@@ -22,7 +23,7 @@ class Task(L.LightningModule, ABC):
 
     A subclass gives `training_loss`, `evaluate` and `card`. Validation and test results are gathered over all
     processes, logged as means ("val/<metric>", "test/<metric>"), kept in `cases` and written to `cases_<stage>.csv`
-    in the run folder.
+    in the run folder; the best, the median and the worst case are drawn into `showcase_<stage>`.
 
     Args:
         net: the network.
@@ -35,6 +36,8 @@ class Task(L.LightningModule, ABC):
     monitor_mode: ClassVar[str] = "max"
     picture_titles: ClassVar[tuple[str, ...]]
     num_samples: ClassVar[int] = 3  # cases that are kept as pictures
+    exhibit_kind: ClassVar[str] = "columns"  # how the report shows a case, see `core.report`
+    exhibit_facts: ClassVar[dict[str, Any]] = {}  # what that kind wants to know
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Task(L.LightningModule, ABC):
         self.network: dict[str, Any] = {}  # class path and arguments of `net`, for the card
         self.cases: list[Case] = []
         self.pictures: list[list[np.ndarray]] = []
+        self.showcase = Showcase(*self.ranking())
 
     @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
@@ -65,6 +69,19 @@ class Task(L.LightningModule, ABC):
     def results(self) -> str:
         """Return the table that `validate` and `test` print: the means over the cases, with their intervals."""
         return results_table(self.cases)
+
+    def ranking(self) -> tuple[str, str]:
+        """Return the metric of a case by which cases are ranked, and whether more ("max") or less ("min") is better."""
+        return self.monitor.removeprefix("val/"), self.monitor_mode
+
+    def exhibit(self, pictures: list[np.ndarray]) -> Exhibit:
+        """Return what the report shows of the case that was just evaluated.
+
+        Args:
+            pictures: of that case, as `evaluate` returned them.
+        """
+        drawn = layers(pictures) if self.exhibit_kind == "overlay" else pictures
+        return Exhibit(self.exhibit_kind, dict(zip(self.picture_titles, drawn, strict=False)), self.exhibit_facts)
 
     def sample_pictures(self) -> list[tuple[str, list[np.ndarray]]]:
         """Return the columns of the sample sheet: a title and one uint8 (H, W, 3) picture for each case kept."""
@@ -116,14 +133,18 @@ class Task(L.LightningModule, ABC):
         with torch.autocast(self.device.type, enabled=False):  # scores are those of the full-precision network
             case, pictures = self.evaluate(batch)
         self.cases.append(case)
+        self.showcase.offer(case, lambda: self.exhibit(pictures))
         if len(self.pictures) < self.num_samples:
             self.pictures.append(pictures)
 
     def _forget(self) -> None:
         self.cases, self.pictures = [], []
+        self.showcase = Showcase(*self.ranking())
 
     def _report(self, stage: str) -> None:
         self.cases = gathered(self.cases)
         self.log_dict({f"{stage}/{name}": value for name, value in means(self.cases).items()}, rank_zero_only=False)
+        chosen, folder = self.showcase.chosen(), Path(self.trainer.default_root_dir)
         if self.trainer.is_global_zero and not self.trainer.sanity_checking:
-            write_cases(Path(self.trainer.default_root_dir) / f"cases_{stage}.csv", self.cases)
+            write_cases(folder / f"cases_{stage}.csv", self.cases)
+            write_showcase(folder / f"showcase_{stage}", chosen)

@@ -25,7 +25,7 @@ SHIPPED = sorted(
         path
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".safetensors")
+        if path.suffix in (".py", ".yaml", ".safetensors", ".j2", ".css", ".js")
     ]
 )
 HEAVY = {"albumentations", "lightning", "matplotlib", "monai", "numpy", "rasterio", "rich", "torch", "torchvision"}
@@ -79,7 +79,7 @@ def test_ruff_is_content(arguments):
 
 
 def test_every_folder_is_a_listed_package():
-    with_modules = {path.parent for path in SHIPPED if path.suffix != ".safetensors"}
+    with_modules = {path.parent for path in SHIPPED if path.suffix in (".py", ".yaml")}
     found = {".".join(("foveal", *folder.relative_to(ROOT).parts)) for folder in with_modules}
     assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -66,6 +66,8 @@ class CloudRemoval(AdversarialTask):
     app = "cloudremoval"
     monitor = "val/psnr_b"
     picture_titles = ("least cloudy date", "median of clear dates", "network", "truth")
+    exhibit_kind = "slider"
+    exhibit_facts: ClassVar[dict[str, Any]] = {"before": "least cloudy date", "after": "network"}
 
     def __init__(
         self,

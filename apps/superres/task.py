@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ class SuperResolution(Task):
     app = "superres"
     monitor = "val/psnr"
     picture_titles = ("low resolution", "bicubic", "network", "truth")
+    exhibit_kind = "slider"
+    exhibit_facts: ClassVar[dict[str, Any]] = {"before": "bicubic", "after": "network"}
 
     def __init__(
         self,

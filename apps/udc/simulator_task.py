@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 from zlib import crc32
 
 import numpy as np
@@ -48,6 +48,8 @@ class Simulation(AdversarialTask):
     app = "udc"
     monitor = "val/psnr"
     picture_titles = ("clean", "simulated", "through the display")
+    exhibit_kind = "slider"
+    exhibit_facts: ClassVar[dict[str, Any]] = {"before": "simulated", "after": "through the display"}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +39,8 @@ class Restoration(Task):
     app = "udc"
     monitor = "val/psnr"
     picture_titles = ("through the display", "network", "truth")
+    exhibit_kind = "slider"
+    exhibit_facts: ClassVar[dict[str, Any]] = {"before": "through the display", "after": "network"}
 
     def __init__(
         self,

@@ -38,7 +38,8 @@ def command(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.Completed
 def test_a_run_leaves_its_folder() -> None:
     run("fit")
     run("fit", "--trainer.max_epochs", "1")
-    names = "best.ckpt cases_val.csv config.yaml curves.png last.ckpt manifest.json metrics.csv samples.png tensorboard"
+    names = "best.ckpt cases_val.csv config.yaml curves.png last.ckpt manifest.json metrics.csv report.html samples.png"
+    names += " showcase_val tensorboard"
     for folder in ("runs/tiny", "runs/tiny-2"):
         assert sorted(each.name for each in Path(folder).iterdir()) == names.split()
 

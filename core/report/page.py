@@ -1,0 +1,168 @@
+"""The page: what was read of a run, filled into the templates."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..results import OURS, interval_text, methods_of
+from . import curves
+from .pictures import Picture, embedded
+from .read import STAGES, Run, Shown, Stage, facts_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).with_name("template")
+LARGEST = 10_000_000 - 1  # bytes of a report
+SCALES = (1.0, 0.7, 0.5, 0.35, 0.25)
+"""By which the pictures are made smaller, one after the other, until the report is small enough."""
+MOST_CELLS = 30_000  # of a table of cases
+MOST_TEXT = 20_000  # characters of a config
+FIRST_PANELS = 6  # curves that are seen at once
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A case as a template of its kind shows it.
+
+    Attributes:
+        place: as `showcase.Place`, in JSON's values.
+        kind: name of the template.
+        facts: for that kind.
+        pictures: to be shown.
+    """
+
+    place: dict[str, Any]
+    kind: str
+    facts: dict[str, Any]
+    pictures: list[Picture]
+
+
+def page(run: Run) -> str:
+    """Return the report of a run, at most `LARGEST` bytes of HTML.
+
+    Pictures are made smaller until it fits; where that is not enough, those of the validation are left out, then all.
+    """
+    for stages in (list(run.stages), list(run.stages)[:1], []):
+        for scale in SCALES:
+            text = _rendered(run, stages, scale)
+            if len(text.encode()) <= LARGEST:
+                return text
+    raise ValueError(f"{run.folder}: the report is too large even without pictures")
+
+
+def _rendered(run: Run, with_pictures: Sequence[str], scale: float) -> str:
+    exhibits = {
+        name: [_exhibit(each, scale) for each in stage.shown] if name in with_pictures else []
+        for name, stage in run.stages.items()
+    }
+    kinds = sorted({each.kind for shown in exhibits.values() for each in shown})
+    drawn = curves.panels(run.curves, run.monitor)
+    script = _files("report.js", [f"kinds/{kind}.js" for kind in kinds])
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            facts=facts_of(run.sessions[0]),
+            stages=[(title, run.stages.get(name), exhibits.get(name, [])) for name, title in STAGES.items()],
+            panels=[drawn[:FIRST_PANELS], drawn[FIRST_PANELS:]],
+            drawing=curves,
+            style=_files("report.css", [f"kinds/{kind}.css" for kind in kinds]),
+            script=script,
+            digest=b64encode(sha256(script.encode()).digest()).decode(),
+            headline=_headline(run),
+            most_text=MOST_TEXT,
+        )
+    )
+
+
+def _exhibit(shown: Shown, scale: float) -> Exhibit:
+    pictures = [embedded(title, path, scale) for title, path in shown.pictures.items()]
+    kind = shown.facts["kind"]
+    return Exhibit(shown.facts, kind if kind in _kinds() else "columns", shown.facts["facts"], pictures)
+
+
+def _kinds() -> set[str]:
+    return {path.name.partition(".")[0] for path in (TEMPLATES / "kinds").glob("*.html.j2")}
+
+
+def _headline(run: Run) -> dict[str, Any] | None:
+    """Return the result that the page begins with: the metric by which cases are ranked, of the first set."""
+    for name, stage in run.stages.items():
+        found = next((each for each in stage.results if each.metric == run.monitor), None) or stage.results[0]
+        return {"stage": STAGES[name], "result": found, "interval": found.methods[OURS]}
+    return None
+
+
+def listed(stage: Stage, metric: str | None) -> list[dict[str, Any]]:
+    """Return the cases of the table: all, or those with the lowest `metric` where there are too many."""
+    most = max(MOST_CELLS // len(stage.columns), 1)
+    if len(stage.cases) <= most:
+        return stage.cases
+    return sorted(stage.cases, key=lambda case: case.get(metric, 0))[:most] if metric else stage.cases[:most]
+
+
+def points(panel: curves.Panel) -> list[dict[str, Any]]:
+    """Return what the script reads out of a panel."""
+    return [
+        {"label": words(line.label), "points": [(step, float(f"{value:.5g}")) for step, value in line.points]}
+        for line in panel.lines
+    ]
+
+
+def number(value: float) -> str:
+    """Write a number of a table; a dash where there is none."""
+    return "–" if isinstance(value, float) and math.isnan(value) else f"{value:.4g}"
+
+
+def plain(value: Any) -> Any:
+    """Write what a data module tells of itself: lists of words as one line, long numbers with commas."""
+    if isinstance(value, list) and not any(isinstance(each, (dict, list)) for each in value):
+        return ", ".join(map(str, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return value
+
+
+def words(name: str) -> str:
+    """Write a name of the code as words."""
+    return name.replace("_", " ")
+
+
+def _files(first: str, others: Sequence[str]) -> str:
+    """Return the text of a file of the templates, followed by those of the others that exist."""
+    paths = [TEMPLATES / first, *(path for each in others if (path := TEMPLATES / each).is_file())]
+    return "\n".join(path.read_text("utf-8").strip() for path in paths)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["listed"] = listed
+    environment.filters |= {
+        "number": number,
+        "plain": plain,
+        "words": words,
+        "interval": interval_text,
+        "json": json.dumps,
+        "points": points,
+        "methods": methods_of,
+    }
+    return environment

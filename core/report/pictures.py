@@ -1,0 +1,51 @@
+"""Pictures inside the page: data URIs, smaller the less room there is."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+QUALITY = 88  # of WebP, 0..100
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the page holds it.
+
+    Attributes:
+        title: what it shows.
+        source: a data URI.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    title: str
+    source: str
+    width: int
+    height: int
+
+
+def embedded(title: str, path: Path, scale: float = 1.0) -> Picture:
+    """Return a PNG file as a picture of the page: colours as WebP, grey values as they are.
+
+    Args:
+        title: what it shows.
+        path: the file.
+        scale: by which the sides of a picture in colour are made smaller, 0..1.
+    """
+    from PIL import Image
+
+    with Image.open(path) as image:
+        size = image.size
+        if image.mode == "L":
+            return Picture(title, _uri("png", path.read_bytes()), *size)
+        smaller = image.resize([max(1, round(side * scale)) for side in size], Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    smaller.save(buffer, "WEBP", quality=QUALITY, method=4)
+    return Picture(title, _uri("webp", buffer.getvalue()), *size)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{b64encode(content).decode()}"
