@@ -56,7 +56,7 @@ def test_memory_order_and_precision_of_the_caller_do_not_matter(program, net):
 
 
 def test_guide_runs_the_file_without_foveal(program, net, tmp_path):
-    code = re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
+    code = re.search(r"```python title=\"enlarge.py\"\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
     pixels = np.random.default_rng(0).integers(0, 256, (13, 21, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "in.png")
     command = [sys.executable, "-c", BLOCKED + code, program, tmp_path / "in.png", tmp_path / "out.png"]
