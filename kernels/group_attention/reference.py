@@ -2,7 +2,7 @@
 
     S = Q K^T / sqrt(d) + bias + penalty;  P = softmax(S) over keys;  O = P V
 
-    backward, with dO given and P made again:
+    backward, with dO given and P kept, or made again where there is much of it:
     dV = P^T dO;  dP = dO V^T;  dS = P (dP - rowsum(dO O));  dQ = dS K / sqrt(d);  dK = dS^T Q / sqrt(d);
     dbias = sum of dS over the groups
 
@@ -12,7 +12,7 @@ Source of the backward pass without the map: Dao et al. 2022, FlashAttention, ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,58 +22,74 @@ from torch import Tensor
 from .groups import Group
 
 SCORES = 2**17  # of the groups at once; so many numbers stay in a processor's cache
+KEPT = 2**23  # numbers of P that are kept for the backward pass, where there are no more: making them takes time
 
 
-def group_attention_forward(qkv: Tensor, bias: Tensor | None, fill: Tensor | None, groups: Sequence[Group]) -> Tensor:
-    """Return O (B, N, h, d) for qkv (B, N, 3, h, d), bias (h, T) and fill (3, h, d)."""
+def group_attention_forward(
+    qkv: Tensor,
+    bias: Tensor | None,
+    fill: Tensor | None,
+    groups: Sequence[Group],
+    kept: list[Tensor] | None = None,
+) -> Tensor:
+    """Return O (B, N, h, d) for qkv (B, N, 3, h, d), bias (h, T) and fill (3, h, d); put every P into `kept` if any."""
     B, N, _, h, d = qkv.shape
     rows = qkv.reshape(B * N, 3 * h * d)
     mixed = qkv.new_empty(B * N, h * d)
     for group in groups:
         added = added_scores(group, bias, qkv.dtype)
-        for some, others in group.chunks(B * h * group.queries.shape[1] * group.keys.shape[1], SCORES):
-            asking, answering = in_batch(some, B, N), in_batch(others, B, N)
+        for asking, answering in _chunks(group, B, N, h):
             q, k, v = _gathered(rows, fill, group, asking, answering, (h, d))
-            y_GhNd = F.scaled_dot_product_attention(q, k, v, added)
+            if kept is None:
+                y_GhNd = F.scaled_dot_product_attention(q, k, v, added)
+            else:
+                kept.append(_weights((q * d**-0.5).flatten(0, 1), k.flatten(0, 1), added))
+                y_GhNd = torch.bmm(kept[-1], v.flatten(0, 1)).view(q.shape)
             mixed.index_copy_(0, asking.flatten(), y_GhNd.transpose(1, 2).reshape(-1, h * d))
     return mixed.view(B, N, h, d)
 
 
 def group_attention_gradients(
-    qkv: Tensor, bias: Tensor | None, fill: Tensor | None, groups: Sequence[Group], mixed: Tensor, grad: Tensor
+    qkv: Tensor,
+    bias: Tensor | None,
+    fill: Tensor | None,
+    groups: Sequence[Group],
+    mixed: Tensor,
+    grad: Tensor,
+    kept: Iterable[Tensor] = (),
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return the gradients of qkv, bias and fill for the gradient of O, (B, N, h, d)."""
+    """Return the gradients of qkv, bias and fill for that of O, (B, N, h, d); `kept` by the forward pass."""
     B, N, _, h, d = qkv.shape
     rows, outputs, grads = qkv.reshape(B * N, 3 * h * d), mixed.reshape(B * N, h * d), grad.reshape(B * N, h * d)
-    grad_q, grad_kv = torch.empty_like(outputs), qkv.new_zeros(B * N, 2 * h * d)
+    grad_rows = qkv.new_zeros(B * N * 3, h * d)  # whole rows, as sums into parts of rows are slow
+    key_and_value = torch.arange(1, 3, dtype=torch.int32, device=qkv.device)
     grad_bias = None if bias is None else torch.zeros_like(bias)
     grad_fill = None if fill is None else torch.zeros_like(fill)
+    shares = iter(kept)
     for group in groups:
         added = added_scores(group, bias, qkv.dtype)
         grad_pairs = None if bias is None else bias.new_zeros(h, group.queries.shape[1], group.keys.shape[1])
-        for some, others in group.chunks(B * h * group.queries.shape[1] * group.keys.shape[1], SCORES):
-            asking, answering = in_batch(some, B, N), in_batch(others, B, N)
+        for asking, answering in _chunks(group, B, N, h):
             q, k, v = (each.flatten(0, 1) for each in _gathered(rows, fill, group, asking, answering, (h, d)))
             o, do = (_heads(each.index_select(0, asking.flatten()), asking, h) for each in (outputs, grads))
-            weights = torch.bmm(q * d**-0.5, k.mT).view(-1, h, q.shape[1], k.shape[1])
-            weights = weights if added is None else weights.add_(added)
-            weights = torch.softmax(weights, -1, out=weights).flatten(0, 1)
-            inner = (o * do).sum(-1, keepdim=True)
-            grad_scores = torch.bmm(do, v.mT).sub_(inner).mul_(weights)
-            dq, dk = torch.bmm(grad_scores, k).mul_(d**-0.5), torch.bmm(grad_scores.mT, q).mul_(d**-0.5)
-            dkv = torch.stack([_tokens(dk, h), _tokens(torch.bmm(weights.mT, do), h)], 2)  # (G, m, 2, h, d)
+            q = q * d**-0.5
+            weights = next(shares, None)
+            weights = _weights(q, k, added) if weights is None else weights
+            grad_scores = torch.bmm(do, v.mT).sub_((o * do).sum(-1, keepdim=True)).mul_(weights)
+            dk, dv = torch.bmm(grad_scores.mT, q), torch.bmm(weights.mT, do)
+            dkv = torch.stack([_tokens(dk, h), _tokens(dv, h)], 2)  # (G, m, 2, h, d)
             if group.padded is not None:
                 if grad_fill is not None:
                     grad_fill[1:] += dkv[:, group.padded].sum((0, 1))
                 dkv.masked_fill_(group.padded[:, None, None, None], 0.0)
-            grad_q.index_copy_(0, asking.flatten(), _tokens(dq, h).reshape(-1, h * d))
-            grad_kv.index_add_(0, answering.flatten(), dkv.view(-1, 2 * h * d))
+            grad_rows.index_add_(0, (answering.view(-1, 1) * 3 + key_and_value).flatten(), dkv.view(-1, h * d))
+            dq = _tokens(torch.bmm(grad_scores, k).mul_(d**-0.5), h)
+            grad_rows.index_copy_(0, asking.flatten() * 3, dq.reshape(-1, h * d))
             if grad_pairs is not None:
                 grad_pairs += grad_scores.view(-1, *grad_pairs.shape).sum(0)
         if grad_bias is not None and grad_pairs is not None:
             _add_pairs(grad_bias, grad_pairs, group.pairs)
-    grad_qkv = torch.cat([grad_q.view(B, N, 1, h, d), grad_kv.view(B, N, 2, h, d)], 2)
-    return grad_qkv, grad_bias, grad_fill
+    return grad_rows.view(qkv.shape), grad_bias, grad_fill
 
 
 def added_scores(group: Group, table: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -95,7 +111,23 @@ def added_scores(group: Group, table: Tensor | None, dtype: torch.dtype) -> Tens
 
 def in_batch(tokens: Tensor, B: int, N: int) -> Tensor:
     """Return the numbers of a map's tokens in all maps of a batch: (G, n) -> (B * G, n)."""
+    if B == 1:
+        return tokens.long()
     return (torch.arange(B, device=tokens.device)[:, None, None] * N + tokens).flatten(0, 1)
+
+
+def _chunks(group: Group, B: int, N: int, h: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the queries and keys of some groups of all samples at a time."""
+    for some, others in group.chunks(B * h * group.queries.shape[1] * group.keys.shape[1], SCORES):
+        yield in_batch(some, B, N), in_batch(others, B, N)
+
+
+def _weights(q: Tensor, k: Tensor, added: Tensor | None) -> Tensor:
+    """Return P (G * h, n, m) for scaled q (G * h, n, d), k (G * h, m, d) and what is added, (1, h or 1, n, m)."""
+    scores = torch.bmm(q, k.mT)
+    if added is not None:
+        scores.view(-1, *added.shape[1:]).add_(added)
+    return torch.softmax(scores, -1, out=scores)
 
 
 def _gathered(
@@ -137,16 +169,18 @@ class GroupAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, bias: Tensor | None, fill: Tensor | None, groups: Sequence[Group]) -> Tensor:
         """Return (B, N, h, d), in the precision of the operands also where another is asked for automatically."""
+        pairs = sum(group.queries.numel() * group.keys.shape[1] for group in groups)
+        kept: list[Tensor] | None = [] if qkv.shape[0] * qkv.shape[3] * pairs <= KEPT else None
         with torch.autocast(qkv.device.type, enabled=False):
-            mixed = group_attention_forward(qkv, bias, fill, groups)
+            mixed = group_attention_forward(qkv, bias, fill, groups, kept)
         ctx.groups = groups
-        ctx.save_for_backward(qkv, bias, fill, mixed)
+        ctx.save_for_backward(qkv, bias, fill, mixed, *(kept or ()))
         return mixed
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients for the output's gradient (B, N, h, d)."""
-        qkv, bias, fill, mixed = ctx.saved_tensors
+        qkv, bias, fill, mixed, *kept = ctx.saved_tensors
         with torch.autocast(qkv.device.type, enabled=False):
-            return *group_attention_gradients(qkv, bias, fill, ctx.groups, mixed, grad), None
+            return *group_attention_gradients(qkv, bias, fill, ctx.groups, mixed, grad, kept), None

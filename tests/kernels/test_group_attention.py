@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from foveal.kernels.group_attention import Group, group_attention
+from foveal.kernels.group_attention import Group, group_attention, reference
 
 
 def neighbours():
@@ -26,3 +27,14 @@ def test_groups_follow_the_operands_to_their_device():
     qkv = torch.empty(2, 5, 3, 2, 4, device="meta")
     assert all(each.device.type == "meta" for each in neighbours()[1].on(qkv.device) if each is not None)
     assert group_attention(qkv, neighbours(), torch.empty(2, 2, device="meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("kept", [0, 2**23], ids=["made again", "kept"])
+@pytest.mark.parametrize("scores", [1, 2**17])
+def test_gradients_are_those_of_finite_differences(monkeypatch: pytest.MonkeyPatch, kept: int, scores: int) -> None:
+    monkeypatch.setattr(reference, "KEPT", kept)
+    monkeypatch.setattr(reference, "SCORES", scores)
+    generator = torch.Generator().manual_seed(0)
+    shapes = (2, 5, 3, 2, 3), (2, 2), (3, 2, 3)
+    operands = [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+    assert torch.autograd.gradcheck(lambda qkv, bias, fill: group_attention(qkv, neighbours(), bias, fill), operands)
