@@ -137,7 +137,7 @@ def described(report: Report, noun: str) -> str:
     told = [f"{len(facts)} {noun} of {span([each.extent for each in facts])} {_unit(facts)}"]
     if all(each.spacing for each in facts):
         told.append(f"spacing {span([each.spacing for each in facts])} {facts[0].unit}")
-    told.append(_counted(each.channels for each in facts) + " channels")
+    told.append("channels " + _counted(each.channels for each in facts))
     told.append(_counted(each.dtype for each in facts))
     lows = [each.low for each in facts if each.low is not None]
     if lows:
@@ -197,7 +197,7 @@ def deal(
     number = _number(owners)
     if number < len(parts):
         raise UserError(
-            f"{where}: holds {number} {noun}, but {len(parts)} at least are needed, one each for {', '.join(parts)}."
+            f"{where}: too few {noun} ({number}); {len(parts)} at least are needed, one each for {', '.join(parts)}."
         )
     share = {part: SHARES[part] if part in parts else 0.0 for part in PARTS}
     share["train"] = 1 - share["validation"] - share["test"]

@@ -1,0 +1,125 @@
+"""A config for a folder of pictures taken through a display, or of clean ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+LAYOUT = """FOLDER/degraded/<name>.png    taken through the display
+FOLDER/clean/<name>.png       the same without it, pixel by pixel, of the same names
+FOLDER/train/degraded ..., FOLDER/val/clean ...    or split already
+FOLDER/<name>.png             or clean pictures alone, which a model of the display degrades"""
+DEGRADED = ("degraded", "lq", "low", "input", "inputs", "udc", "display", "noisy", "blurred")
+CLEAN = ("clean", "gt", "hq", "high", "target", "targets", "groundtruth", "sharp", "reference")
+BATCH = 8  # patches of a step
+STEPS = 20000
+
+
+def init(
+    input: Path,
+    clean: Path | None = None,
+    display: Literal["toled", "poled"] = "toled",
+    output: Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Look at a folder of pictures, and write a config that trains a network to restore such.
+
+    Pairs of a picture taken through the display and a clean one are learnt from as they are; clean pictures alone are
+    degraded by a physical model of a display.
+
+    Args:
+        input: Folder that holds one of degraded and one of clean pictures, or clean pictures alone; or that of the
+            degraded ones, where --clean is given.
+        clean: Folder of the clean pictures, which have the names of the others.
+        display: The display of the physical model, for clean pictures alone.
+        output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
+        seed: Another seed gives another split.
+        overwrite: Replace files that exist already.
+
+    Raises:
+        UserError: something is missing or cannot be used.
+
+    Example:
+        foveal init udc phone
+    """
+    from ...data.init_config import Noted, places_of, write_config
+    from ...data.init_folders import PARTS, deal, described, roots_of, shared_parts, sources, told_split
+    from ...data.init_pictures import flat_pictures, patch_of, repeats_for
+
+    places = places_of(input, output, overwrite)
+    roots = dict.fromkeys(PARTS, input) if clean else roots_of(input)
+    folders = {root: _folders(root, clean) for root in dict.fromkeys(roots.values())}
+    reports = [_looked(*each) for each in folders.values()]
+    degraded, truth = folders[roots["train"]]
+    names = flat_pictures(truth, LAYOUT)
+    parts = shared_parts(roots)
+    rows = deal({name: name for name in names}, parts, seed, truth, "pictures") if parts else []
+    training = sum(row["split"] == "train" for row in rows) or len(names)
+    patch, why = patch_of(reports, 256)
+    repeats, epoch = repeats_for(training, BATCH)
+    layout = "image_folder.ImageFolder" if degraded is None else "paired_folders.PairedFolders"
+
+    def arguments(root: Path) -> dict[str, str]:
+        low, high = folders[root]
+        return (
+            {"folder": str(high.resolve())} if low is None else {"high": str(high.resolve()), "low": str(low.resolve())}
+        )
+
+    camera = {"class_path": "foveal.apps.udc.physics.UnderDisplay", "init_args": {"display": display}}
+    config = {
+        "model": {
+            "init_args": {
+                "scheduler": {"init_args": {"T_max": STEPS}},
+                "licence": Noted("", "of the weights, as that of your pictures allows"),
+            }
+        },
+        "data": {
+            "init_args": sources(f"foveal.data.datasets.{layout}", roots, arguments, places.split)
+            | ({} if degraded else {"camera": Noted(camera, "what degrades the clean pictures")})
+            | {
+                "patch": Noted(patch, why),
+                "batch_size": Noted(BATCH, "the published recipe takes 64, for several large GPUs"),
+                "repeats": Noted(repeats, epoch),
+            }
+        },
+        "trainer": {
+            "max_steps": Noted(STEPS, "the published recipe takes 300000; T_max above must be the same"),
+            "precision": Noted("bf16-mixed", "runs on GPUs and on CPUs; 32-true is the most exact"),
+        },
+    }
+    kind = "clean pictures alone" if degraded is None else "pairs of a degraded and a clean picture"
+    found = [*(described(each, kind) for each in reports), told_split(rows, roots, seed, "picture")]
+    base = f"configs/udc/{'dwformer_folder' if degraded is None else 'dwformer_poled'}.yaml"
+    check = f"--input {truth}" if degraded is None else f"--input {degraded} --clean {truth}"
+    write_config(places, "udc", input, base, found, config, rows, check, "--input NEW --output RESTORED")
+
+
+def _folders(root: Path, clean: Path | None) -> tuple[Path | None, Path]:
+    """Return the folders of degraded and of clean pictures; None where there are clean ones alone.
+
+    Raises:
+        UserError: there are degraded ones alone, or none.
+    """
+    from ...core.errors import UserError
+    from ...data.init_folders import expected, folder_named
+
+    if clean is not None:
+        if not clean.is_dir():
+            raise UserError(f"--clean {clean}: there is no such folder; give that of the clean pictures.")
+        return root, clean
+    degraded, truth = folder_named(root, DEGRADED), folder_named(root, CLEAN)
+    if degraded and not truth:
+        raise UserError(f"{root}: has {degraded.name} pictures, but no folder of clean ones. {expected(LAYOUT)}")
+    return degraded, truth or root
+
+
+def _looked(degraded: Path | None, clean: Path) -> object:
+    """Return the report of pictures, and of pairs where there are two folders."""
+    from ...data.init_folders import look
+    from ...data.init_pictures import flat_pictures
+    from .pair_checks import check_pictures
+
+    flat_pictures(degraded or clean, LAYOUT)
+    partner = clean if degraded else None
+    return look("udc", degraded or clean, add=lambda report: check_pictures(report, partner))

@@ -1,0 +1,79 @@
+"""What `init` finds of the features of slides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import UserError
+from ...data.check import with_progress
+from ...data.init_folders import expected, folder_named
+from ...data.io.features import SUFFIXES
+from ...data.io.formats import SLIDE_SUFFIXES, TIFF_SUFFIXES
+from .dataset_checks import check_dataset
+
+NAMES = ("features", "feats", "h5_files", "h5", "pt_files", "pt", "embeddings", "bags")
+NARROW = {384: 128}  # ViT-S, as published; other networks are half as wide as their features
+
+
+@dataclass(frozen=True)
+class FoundFeatures:
+    """Features of slides.
+
+    Attributes:
+        path: their folder, or the file of all.
+        names: of the slides.
+        channels: of the features.
+        dim: of a network for them.
+        told: sentences about them.
+    """
+
+    path: Path
+    names: list[str]
+    channels: int
+    dim: int
+    told: list[str]
+
+
+def find_features(input: Path, given: Path | None, layout: str) -> FoundFeatures:
+    """Find features and read all of them.
+
+    Args:
+        input: the folder that was given.
+        given: that of the features, if it was given.
+        layout: what is expected, for errors.
+
+    Raises:
+        UserError: there are none, or some cannot be used; where there are slides, says how features are made.
+    """
+    path = given or _place(input, layout)
+    report = with_progress(lambda tell: check_dataset(None, path, None, None, tell))
+    if wrong := [f"{each.item.name}: {text}" for each in report.findings for text in each.errors]:
+        raise UserError(
+            f"{path}: the features of {len(wrong)} of {len(report.findings)} slides cannot be used, the first are "
+            f"{wrong[0]}; `foveal wsi check --features {path}` lists all."
+        )
+    about = report.more["features"]
+    channels = about["channels"]
+    told = "features of " + ", ".join(f"{name} {value}" for name, value in about.items() if name != "encoder_digest")
+    names = [each.item.name for each in report.findings]
+    return FoundFeatures(path, names, channels, NARROW.get(channels, max(channels // 2, 1)), [told])
+
+
+def _place(input: Path, layout: str) -> Path:
+    """Return the folder of features, or the one file that holds all."""
+    for folder in filter(None, (folder_named(input, NAMES), input)):
+        files = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES)
+        if len(files) == 1 and files[0].suffix.lower() != ".pt":
+            return files[0]
+        if files:
+            return folder
+    suffixes = (*SLIDE_SUFFIXES, *TIFF_SUFFIXES)
+    slides = sorted(each for each in input.rglob("*") if each.suffix.lower() in suffixes)
+    if not slides:
+        raise UserError(f"{input}: holds neither features nor slides. {expected(layout)}")
+    folder = slides[0].parent
+    raise UserError(
+        f"{input}: holds {len(slides)} slides, but no features of them, which a training reads. Make them, then give "
+        f"the same command again:\n  foveal wsi features --input {folder} --output {input / 'features'}"
+    )

@@ -1,0 +1,91 @@
+"""A config for features of slides and a table of their classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+LAYOUT = """FOLDER/features/<slide>.h5    as `foveal wsi features`, CLAM or TRIDENT write them; or .pt
+FOLDER/labels.csv             with the columns slide, label and, where known, patient"""
+EPOCHS = 50
+
+
+def init(
+    input: Path,
+    labels: Path | None = None,
+    features: Path | None = None,
+    output: Path | None = None,
+    label_column: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Look at features of slides and a CSV file of classes, and write a config that trains on them.
+
+    Slides of one patient stay in one part, where the table tells whose they are; a column of the split is taken as it
+    is.
+
+    Args:
+        input: Folder that holds features, or a folder of them, and a CSV file.
+        labels: The CSV file, where the folder holds none or several.
+        features: Folder of features, or one HDF5 file of all; found in the folder if not given.
+        output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
+        label_column: Column of the class; found if not given.
+        seed: Another seed gives another split.
+        overwrite: Replace files that exist already.
+
+    Raises:
+        UserError: something is missing or cannot be used.
+
+    Example:
+        foveal init wsi cohort
+    """
+    from ...data.datasets.feature_bags import stem_of
+    from ...data.init_config import Noted, places_of, write_config
+    from ...data.init_tables import deal_classes, find_table, read_table, rows_of, told_classes
+    from .found_features import find_features
+
+    places = places_of(input, output, overwrite)
+    found = find_features(input, features, LAYOUT)
+    table = find_table(input, labels, LAYOUT)
+    things, notes = read_table(table, found.names, [stem_of], "slides", label_column)
+    is_complete = len(things) == len(found.names)
+    things = deal_classes(things, seed, table, "slides")
+    classes = sorted({each.label for each in things})
+    common = {"features": str(found.path.resolve()), "labels": str(places.split.resolve())}
+    if not is_complete:
+        common["skip_unmatched"] = True
+
+    def source(part: str) -> dict[str, object]:
+        return {
+            "class_path": "foveal.data.datasets.feature_bags.FeatureBags",
+            "init_args": common | {"part": part, "classes": classes},
+        }
+
+    config = {
+        "model": {
+            "init_args": {
+                "net": {
+                    "class_path": "foveal.apps.wsi.models.acmil.ACMIL",
+                    "init_args": {
+                        "num_classes": Noted(len(classes), "as many as the table has"),
+                        "in_channels": Noted(found.channels, "of the features"),
+                        "dim": Noted(found.dim, "of the network, narrower than the features"),
+                    },
+                },
+                "licence": Noted("", "of the weights, as that of your slides allows"),
+            }
+        },
+        "data": {
+            "init_args": {
+                "train": [source("train")],
+                "validation": [source("validation")],
+                "test": {"own": source("test")},
+                "test_share": 0.0,
+            }
+        },
+        "trainer": {"max_epochs": Noted(EPOCHS, "as published; each shows every training slide once")},
+    }
+    told = [*found.told, *notes, *told_classes(things, "slides", seed)]
+    base = "configs/wsi/acmil_folder.yaml"
+    check = f"--features {found.path} --labels {places.split}"
+    rows = rows_of(things, "slide")
+    write_config(places, "wsi", input, base, told, config, rows, check, "--input SLIDE --output PREDICTED")
