@@ -60,7 +60,8 @@ def runs_on_triton(operation: str, x: Tensor, obstacle: str = "") -> bool:
     """
     if _chosen == "reference":
         return False
-    if not HAS_TRITON or torch.jit.is_tracing() or torch.compiler.is_exporting():
+    # Where torch 2.11 compiles a function, its `is_exporting()` is true whether it exports or not.
+    if not HAS_TRITON or torch.jit.is_tracing() or torch.compiler._is_exporting_flag:
         if _chosen == "triton":
             raise RuntimeError(f"{operation}: the kernel cannot run in an export, nor without Triton and a GPU")
         return False
