@@ -1,0 +1,186 @@
+"""Every command and every example in Python of README.md and the documentation is run from the text itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import timm
+from PIL import Image
+
+from foveal.core.cli import lightning_main, main
+from foveal.core.messages import config_files
+from foveal.tests.docs.inputs import write_inputs
+from foveal.tests.docs.pages import PAGES, ROOT, blocks, commands, inline_code
+from foveal.tests.fixtures.datasets_2d import merged
+
+TRAINING = ("fit", "validate", "test", "predict")
+SHORT = [
+    "--trainer.accelerator=cpu",
+    "--trainer.max_steps=1",
+    "--trainer.limit_train_batches=1",
+    "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1",
+    "--trainer.num_sanity_val_steps=0",
+    "--trainer.check_val_every_n_epoch=1",
+    "--data.init_args.workers=0",
+]
+"""What is added to a training."""
+ELSEWHERE = ("--trainer.devices", "configs/trainer/gpu.yaml")
+"""What needs a machine with GPUs: such trainings are read and checked, not run."""
+
+
+def train(app: str, words: list[str]) -> int:
+    """Run a short training on tiny data where its config expects some."""
+    configs = [each for each in config_files(words) if each.startswith(f"configs/{app}/")]
+    if any(word in ELSEWHERE for word in words):
+        return main([app, *words, "--print_config"])
+    for config in configs:
+        if (content := merged(config)).get("model") and (ROOT / config).is_file():
+            import_module(f"foveal.tests.configs.recipes.{app}").write(content)
+    return main([app, *words, *SHORT])
+
+
+def run(words: list[str], program: Callable[[list[str]], int]) -> None:
+    """Run a command of Foveal in this process."""
+    app, *rest = words[1:] if words[0] == "run" else words
+    app = app.removeprefix("apps/")
+    if rest and rest[0] in TRAINING:
+        code = train(app, rest)
+    elif app == "bench":
+        code = program([*words, *([] if "--mixers" in words else ["--mixers", "window"]), "--size", "4", "--dim", "8"])
+    else:
+        code = program(words)
+    assert code == 0, f"exit code {code} of {' '.join(words)}"
+
+
+def check_pip(words: list[str]) -> None:
+    """What is installed is this project, with extras that it has."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    target = words[-1]
+    assert words[0] == "install"
+    assert re.match(r"(\.|foveal)(\[|$)", target)
+    assert set(re.findall(r"\w+", target.partition("[")[2])) <= set(extras)
+
+
+def check_pytest(words: list[str]) -> None:
+    """Tests that are named are there; those that the page itself shows are run."""
+    for name in (word for word in words if "/" in word):
+        if Path(name).is_file():
+            done = pytest.main(
+                [name, "-q", "-c", os.devnull, "--rootdir=.", "--import-mode=importlib", "--capture=no"]
+                + [f"-pno:{plugin}" for plugin in ("cacheprovider", "xdist", "timeout")]
+            )
+            assert done == 0, name
+        else:
+            assert (ROOT / name.partition("::")[0]).exists(), name
+
+
+def run_python(words: list[str]) -> None:
+    """Run a file of the page; of the project's own scripts, check that they are there and have the options."""
+    if words[:2] == ["-m", "pytest"]:
+        return check_pytest(words[2:])
+    script, *options = words
+    if Path(script).is_file():
+        done = subprocess.run([sys.executable, script, *options], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    else:
+        check_script(script, options)
+    return None
+
+
+def check_script(script: str, options: list[str]) -> None:
+    """A script of the project is there, and knows the options that it is given."""
+    source = (ROOT / script).read_text()
+    unknown = [each for each in options if each.startswith("--") and each.partition("=")[0] not in source]
+    assert not unknown, f"{script} has no {unknown}"
+
+
+def check_launched(words: list[str]) -> None:
+    """What a launcher of many processes starts is a command that can be read."""
+    if "-m" in words:
+        start = words.index("-m") + 1
+        inner = [words[start].removeprefix("foveal.apps."), *words[start + 1 :]]
+    else:
+        start = words.index("run") + 1
+        inner = [words[start].removeprefix("apps/"), *words[start + 1 :]]
+    assert main([*inner, "--print_config"]) == 0
+
+
+def check_mkdocs(words: list[str]) -> None:
+    """The site is built by a test of its own."""
+    assert words[0] in ("build", "serve")
+
+
+KINDS: dict[str, Callable[[list[str]], None]] = {
+    "foveal": lambda words: run(words, main),
+    "lightning": lambda words: run(words, lightning_main),
+    "pip": check_pip,
+    "pytest": check_pytest,
+    "python": run_python,
+    "torchrun": check_launched,
+    "srun": check_launched,
+    "mkdocs": check_mkdocs,
+}
+"""What is done with the commands of each program; another program fails the test."""
+
+
+def compiled(text: str) -> None:
+    """Run a block that compiles C++ as it is written, where there is a compiler."""
+    if shutil.which("g++"):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        subprocess.run(["bash", "-euc", text], check=True, env=os.environ | {"PATH": path})
+        assert list(Image.open("larger.ppm").getdata()) == list(Image.open("larger.png").getdata())
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch):
+    """An empty working directory with a cache of its own, and no network behind timm."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda *names, **options: make(*names, **options | {"pretrained": False}))
+
+
+def write_files(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the files that a page shows; modules under `apps` become part of the package."""
+    for block in (each for each in blocks(page) if each.title):
+        path = Path(block.title)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text)
+        if path.parts[0] == "apps":
+            package = import_module(".".join(("foveal", *path.parts[:-1])))
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(path.parent.resolve())])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_runs_as_it_is_written(page, inside, monkeypatch):
+    found = blocks(page)
+    write_inputs(page, "\n".join(each.text for each in found))
+    write_files(page, monkeypatch)
+    for block in found:
+        if block.language == "bash" and "g++" in block.text:
+            compiled(block.text)
+        elif block.language == "bash":
+            for program, *words in commands(block.text):
+                KINDS[program](words)
+        elif block.language == "python" and not block.title:
+            exec(compile(block.text, str(page), "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_script_and_config_in_the_text_is_there(page):
+    for code in inline_code(page):
+        for script, rest in re.findall(r"python ((?:benchmarks|tests)/\S+\.py)(.*)", code):
+            check_script(script, rest.split())
+        for config in re.findall(r"configs/\w+/\w+\.yaml", code):
+            assert (ROOT / config).is_file(), config
