@@ -1,11 +1,9 @@
 """Attention between all positions."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .token_weights import TokenWeights, between_all, joined, scores
-from .top_k import largest_softmax
+from .top_k import largest_softmax, top_k_attention
 
 
 class SelfAttention(nn.Module):
@@ -33,17 +31,14 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
-        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if self.top_k > 0:
-            products = torch.matmul(qkv[0] * float(qkv.shape[-1]) ** -0.5, qkv[1].transpose(-2, -1))
-            mixed = torch.matmul(largest_softmax(products, self.top_k), qkv[2])
-        else:
-            mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
+        mixed = top_k_attention(q, k, v, self.top_k)
         return self.proj(mixed.transpose(1, 2).reshape(x.shape))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
-        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        products = scores(qkv[0], qkv[1])
+        q, k, v = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        products = scores(q, k)
         weights = largest_softmax(products, self.top_k) if self.top_k > 0 else products.softmax(-1)
-        return self.proj(joined(weights @ qkv[2]).view(x.shape)), [between_all(weights, x.shape[1:-1])]
+        return self.proj(joined(weights @ v).view(x.shape)), [between_all(weights, x.shape[1:-1])]

@@ -1,8 +1,9 @@
 """Attention to learned mixtures of all keys and values."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .top_k import top_k_attention
 
 # B batch, h heads, N tokens, r mixtures
 
@@ -17,6 +18,7 @@ class LinformerAttention(nn.Module):
         rank: mixtures of keys and of values.
         shared: let values be the keys.
         one_head: let all heads use the same keys and values, as narrow as one head.
+        top_k: how many mixtures each token attends to, those of its largest scores; 0 for all.
     Shape: channels-last, (B, *spatial, C) -> (B, *spatial, C), flattened to N tokens in between. Any axes.
 
     Raises:
@@ -24,13 +26,21 @@ class LinformerAttention(nn.Module):
     """
 
     def __init__(
-        self, dim: int, heads: int, length: int, rank: int = 256, shared: bool = False, one_head: bool = False
+        self,
+        dim: int,
+        heads: int,
+        length: int,
+        rank: int = 256,
+        shared: bool = False,
+        one_head: bool = False,
+        top_k: int = 0,
     ) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"heads {heads} must divide dim {dim}")
         self.heads = heads
         self.length = length
+        self.top_k = top_k
         self.width = dim // heads
         self.q = nn.Linear(dim, dim, bias=False)
         parts, width = 1 if shared else 2, self.width if one_head else dim
@@ -43,10 +53,12 @@ class LinformerAttention(nn.Module):
         tokens = x.flatten(1, -2)
         if tokens.shape[1] > self.length:
             raise ValueError(f"{tokens.shape[1]} tokens are more than length {self.length}; make it larger")
-        mixing = self.mixing[:, : tokens.shape[1]].transpose(1, 2)
-        kv = self.kv(tokens).unflatten(-1, (mixing.shape[0], -1, self.width)).permute(2, 0, 3, 1, 4)
+        # All samples and heads at once are the columns of one product with each part of the mixing.
+        kv = self.kv(tokens).unflatten(-1, (self.mixing.shape[0], -1)).permute(2, 1, 0, 3).flatten(2)
+        mixed_kv = torch.bmm(self.mixing[:, : tokens.shape[1]].transpose(1, 2), kv)
         # Of the form (parts, B, heads, r, d), where the heads may be one for all.
-        mixed_kv = torch.matmul(mixing[:, None, None], kv).expand(-1, -1, self.heads, -1, -1)
+        mixed_kv = mixed_kv.unflatten(2, (tokens.shape[0], -1, self.width)).permute(0, 2, 3, 1, 4)
+        mixed_kv = mixed_kv.expand(-1, -1, self.heads, -1, -1)
         q = self.q(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(q, mixed_kv[0], mixed_kv[-1])
+        mixed = top_k_attention(q, mixed_kv[0], mixed_kv[-1], self.top_k)
         return self.proj(mixed.transpose(1, 2).reshape(x.shape))

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..blocks.convolution import ConvNorm
-from ..blocks.norm import BatchNorm2d
+from ..blocks.dimensions import BATCH_NORMS, CONVOLUTIONS
 
 
 class ReverseAttention(nn.Module):
@@ -21,7 +21,9 @@ class ReverseAttention(nn.Module):
         kernel: side of the inner convolutions, pixels.
         depth: inner convolutions.
         last_kernel: side of the last convolution, pixels.
-    Shape: features (N, in_channels, H, W), coarser logits (N, num_classes, h, w) -> logits (N, num_classes, H, W).
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: features (N, in_channels, H, W), coarser logits (N, num_classes, h, w) -> logits (N, num_classes, H, W), or
+        the same with depth.
     """
 
     def __init__(
@@ -32,14 +34,19 @@ class ReverseAttention(nn.Module):
         kernel: int = 3,
         depth: int = 2,
         last_kernel: int = 3,
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(in_channels, dim, 1, bias=False)
-        self.norm = BatchNorm2d(dim)
+        self.reduce = CONVOLUTIONS[spatial_dims](in_channels, dim, 1, bias=False)
+        self.norm = BATCH_NORMS[spatial_dims](dim)
         self.inner = nn.Sequential(
-            *(layer for _ in range(depth) for layer in (ConvNorm(dim, dim, kernel), nn.ReLU(inplace=True)))
+            *(
+                layer
+                for _ in range(depth)
+                for layer in (ConvNorm(dim, dim, kernel, spatial_dims=spatial_dims), nn.ReLU(inplace=True))
+            )
         )
-        self.last = ConvNorm(dim, num_classes, last_kernel)
+        self.last = ConvNorm(dim, num_classes, last_kernel, spatial_dims=spatial_dims)
 
     def forward(self, features: Tensor, coarse: Tensor) -> Tensor:
         """Return the refined logits."""
@@ -49,16 +56,17 @@ class ReverseAttention(nn.Module):
         return self.last(self.inner(rest)) + guide
 
     def position_gate(self, features: Tensor, coarse: Tensor) -> Tensor:
-        """Return the weight of each position of the features, (N, 1, H, W)."""
+        """Return the weight of each position of the features, (N, 1, H, W) or with depth."""
         return background(_resized(coarse, features))
 
 
 def _resized(coarse: Tensor, features: Tensor) -> Tensor:
-    return F.interpolate(coarse, size=features.shape[2:], mode="bilinear", align_corners=False)
+    mode = "trilinear" if features.dim() == 5 else "bilinear"
+    return F.interpolate(coarse, size=features.shape[2:], mode=mode, align_corners=False)
 
 
 def background(logits: Tensor) -> Tensor:
-    """Return the probability of background, (N, 1, H, W), from one logit or from those of exclusive classes."""
+    """Return the probability of background, (N, 1, *spatial), from one logit or from those of exclusive classes."""
     if logits.shape[1] == 1:
         return torch.sigmoid(-logits)
     return logits.softmax(dim=1)[:, :1]

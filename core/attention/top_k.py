@@ -1,6 +1,7 @@
 """Attention weights of the largest scores alone."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -46,3 +47,18 @@ def largest_softmax(scores: Tensor, count: int) -> Tensor:
     kept = scores.detach().sort(dim=-1, descending=True, stable=True)[1][..., :count]
     hidden = torch.ones_like(scores, dtype=torch.bool).scatter(-1, kept, False)
     return scores.masked_fill(hidden, -float("inf")).softmax(-1)
+
+
+def top_k_attention(q: Tensor, k: Tensor, v: Tensor, count: int) -> Tensor:
+    """Return attention in which each query attends to the keys of its largest scores, (..., n, d).
+
+    Args:
+        q: (..., n, d).
+        k: (..., m, d).
+        v: (..., m, d).
+        count: keys of a query, see `largest_softmax`; 0 for all.
+    """
+    if count == 0:
+        return F.scaled_dot_product_attention(q, k, v)
+    scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
+    return torch.matmul(largest_softmax(scores, count), v)

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .dimensions import CONVOLUTIONS
+
 
 class FeedForward(nn.Sequential):
     """Two linear layers with a GELU between them, for channels-last tokens of any number of axes.
@@ -23,21 +25,23 @@ class FeedForward(nn.Sequential):
 
 
 class GatedDepthwiseFeedForward(nn.Module):
-    """Gated feed-forward unit with a depth-wise 3x3 convolution (Zamir et al. 2022, Restormer, sec. 3.2).
+    """Gated feed-forward unit with a depth-wise convolution of side 3 (Zamir et al. 2022, Restormer, sec. 3.2).
 
     Args:
         dim: channels in and out.
         expansion: width of each of the two halves, as a multiple of `dim`.
         bias: give the convolutions biases.
-    Shape: (N, C, H, W) -> (N, C, H, W).
+        spatial_dims: 2 for maps, 3 for volumes.
+    Shape: (N, C, H, W) -> (N, C, H, W), or the same with depth.
     """
 
-    def __init__(self, dim: int, expansion: float = 2.0, bias: bool = False) -> None:
+    def __init__(self, dim: int, expansion: float = 2.0, bias: bool = False, spatial_dims: int = 2) -> None:
         super().__init__()
         hidden = int(dim * expansion)
-        self.project_in = nn.Conv2d(dim, 2 * hidden, 1, bias=bias)
-        self.depthwise = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
-        self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
+        convolution = CONVOLUTIONS[spatial_dims]
+        self.project_in = convolution(dim, 2 * hidden, 1, bias=bias)
+        self.depthwise = convolution(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
+        self.project_out = convolution(hidden, dim, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the unit's output; the residual is the caller's."""
@@ -47,9 +51,11 @@ class GatedDepthwiseFeedForward(nn.Module):
         return self.project_out(F.gelu(content) * gate)
 
     def _half(self, x: Tensor, part: int) -> Tensor:
-        hidden = F.conv2d(x, self.project_in.weight.chunk(2)[part], _half_of(self.project_in.bias, part))
-        kernel = self.depthwise.weight.chunk(2)[part]
-        return F.conv2d(hidden, kernel, _half_of(self.depthwise.bias, part), padding=1, groups=hidden.shape[1])
+        weight, bias = self.project_in.weight.chunk(2)[part], _half_of(self.project_in.bias, part)
+        kernel, offset = self.depthwise.weight.chunk(2)[part], _half_of(self.depthwise.bias, part)
+        if x.dim() == 5:
+            return F.conv3d(F.conv3d(x, weight, bias), kernel, offset, padding=1, groups=kernel.shape[0])
+        return F.conv2d(F.conv2d(x, weight, bias), kernel, offset, padding=1, groups=kernel.shape[0])
 
 
 def _half_of(bias: Tensor | None, part: int) -> Tensor | None:

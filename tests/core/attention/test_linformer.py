@@ -8,8 +8,9 @@ from foveal.tests.fixtures.blocks import assert_is_formula, assert_programs_agre
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("one_head", [False, True])
 @pytest.mark.parametrize("size", [(12,), (3, 3), (2, 2, 3)])
-def test_it_is_the_formula(shared, one_head, size):
-    block = random_block(LinformerAttention(6, 2, length=12, rank=5, shared=shared, one_head=one_head))
+@pytest.mark.parametrize("top_k", [0, 2, 7])
+def test_it_is_the_formula(shared, one_head, size, top_k):
+    block = random_block(LinformerAttention(6, 2, length=12, rank=5, shared=shared, one_head=one_head, top_k=top_k))
 
     def formula(x):
         tokens = x.flatten(1, -2)
@@ -21,14 +22,25 @@ def test_it_is_the_formula(shared, one_head, size):
         if not one_head:
             heads = k.chunk(2, -1), v.chunk(2, -1)
         parts = zip(q.chunk(2, -1), *heads, strict=True)
-        mixed = [(q / 3**0.5 @ k.mT).softmax(-1) @ v for q, k, v in parts]
+        mixed = [softmax_of_largest(q @ k.mT / 3**0.5, top_k or 5) @ v for q, k, v in parts]
         return block.proj(torch.cat(mixed, -1)).view(x.shape)
 
     assert_is_formula(block, formula, random_map(2, *size, 6))
 
 
-def test_programs_agree():
-    block = LinformerAttention(8, 2, length=40, rank=3)
+def softmax_of_largest(scores, count):
+    """Sort in descending order the scores of one row after another."""
+    weights = torch.zeros_like(scores)
+    for row in torch.cartesian_prod(*map(torch.arange, scores.shape[:-1])).tolist():
+        kept = sorted(range(scores.shape[-1]), key=lambda i, row=row: -scores[*row, i].item())[:count]
+        exponentials = scores[*row, kept].exp()
+        weights[*row, kept] = exponentials / exponentials.sum()
+    return weights
+
+
+@pytest.mark.parametrize("top_k", [0, 2])
+def test_programs_agree(top_k):
+    block = LinformerAttention(8, 2, length=40, rank=3, top_k=top_k)
     assert_programs_agree(block, random_map(2, 5, 6, 8), random_map(1, 7, 4, 8), channels=-1)
 
 

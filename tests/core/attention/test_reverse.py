@@ -1,17 +1,29 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
 from foveal.core.attention.reverse import ReverseAttention, background
 
 
-def test_weighting_after_the_first_convolution_is_weighting_the_features():
+@pytest.mark.parametrize(("sizes", "mode"), [((8, 11), "bilinear"), ((3, 8, 5), "trilinear")])
+def test_weighting_after_the_first_convolution_is_weighting_the_features(sizes, mode):
     torch.manual_seed(0)
-    unit = ReverseAttention(6, dim=4, kernel=5, depth=3, last_kernel=1).double().eval()
-    features, coarse = torch.randn(2, 6, 8, 12).double(), 3 * torch.randn(2, 1, 4, 6).double()
-    guide = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+    dimensions = len(sizes)
+    unit = ReverseAttention(6, dim=4, kernel=5, depth=3, last_kernel=1, spatial_dims=dimensions).double().eval()
+    features, coarse = torch.randn(2, 6, *sizes).double(), 3 * torch.randn(2, 1, *(2, 4, 3)[:dimensions]).double()
+    guide = F.interpolate(coarse, size=sizes, mode=mode, align_corners=False)
     rest = features * (1 - torch.sigmoid(guide))
     expected = unit.last(unit.inner(unit.norm(unit.reduce(rest)))) + guide
     assert torch.allclose(unit(features, coarse), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("sizes", [(8, 11), (3, 8, 5)])
+def test_scripted_unit_gives_the_same(sizes):
+    unit = ReverseAttention(6, dim=4, spatial_dims=len(sizes)).eval()
+    features, coarse = torch.randn(2, 6, *sizes), torch.randn(2, 1, *(2, 4, 3)[: len(sizes)])
+    with torch.no_grad():
+        torch.testing.assert_close(torch.jit.script(unit)(features, coarse), unit(features, coarse))
 
 
 def test_what_the_coarser_map_is_sure_of_is_erased():
