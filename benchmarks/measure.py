@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +26,53 @@ Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
 """The plain form and ours, without arguments, each giving what both must agree on."""
 Rows = Mapping[str, Callable[[], Forms]]
 """What makes the forms of each row of a table; its docstring says what they do."""
-FORMS_HEAD = f"| what | plain {UNIT} | ours {UNIT} | faster | plain MB | ours MB | memory | difference |"
+FORMS_HEAD = "| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |"
+
+
+class Table(NamedTuple):
+    """A table that is measured row by row.
+
+    Attributes:
+        title: of the section.
+        head: of the table.
+        rows: names of the rows.
+        compared: measures a row and returns its lines.
+        measured: does, in a process of its own, what `in_fresh_process` hands it as words, the row first; returns plain
+            values.
+        note: what stands below the table.
+    """
+
+    title: str
+    head: str
+    rows: Iterable[str]
+    compared: Callable[[str], str]
+    measured: Callable[..., object]
+    note: str = ""
+
+
+def run_app(doc: str | None, quality: Table, speed: Table, limits: Table) -> None:
+    """Measure one of the three tables of an app, as the command line asks.
+
+    No two of their rows have one name.
+    """
+    tables = {"quality": quality, "speed": speed, "limits": limits}
+    about = [f"  {name}: {', '.join(table.rows)}" for name, table in tables.items()]
+    parser = argparse.ArgumentParser(
+        description=doc,
+        epilog="\n".join(["rows, all by default:", *about]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("table", nargs="?", choices=tables)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="alone these, see below")
+    parser.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        table = next(each for each in tables.values() if options.peak[0] in each.rows)
+        print(json.dumps(table.measured(*options.peak)))
+    elif options.table is None:
+        parser.error("give quality, speed or limits")
+    else:
+        _measure(tables[options.table], options.rows, parser)
 
 
 def run(
@@ -36,33 +83,43 @@ def run(
     compared: Callable[[str], str],
     measured: Callable[..., object],
 ) -> None:
-    """Measure the rows that the command line asks for, all by default, and record the table.
-
-    Args:
-        doc: what `--help` says.
-        title: of the table.
-        head: of the table.
-        rows: their names.
-        compared: measures a row and returns its line.
-        measured: does, in a process of its own, what `in_fresh_process` hands it as words; returns plain values.
-    """
+    """Measure the rows of a table that the command line asks for, all by default; see `Table`."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(rows)}; all by default")
     parser.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
         print(json.dumps(measured(*options.peak)))
-        return
-    lines = [compared(row) for row in options.rows or rows]
-    record(title, [head, "|" + " --- |" * (head.count("|") - 1), *lines])
+    else:
+        _measure(Table(title, head, rows, compared, measured), options.rows, parser)
+
+
+def _measure(table: Table, asked: list[str], parser: argparse.ArgumentParser) -> None:
+    """Measure and record the rows asked for."""
+    for row in asked:
+        if row not in table.rows:
+            parser.error(f"no row {row}; there are {', '.join(table.rows)}")
+    lines = "\n".join(table.compared(row) for row in asked or table.rows).splitlines()
+    head = [table.head, "|" + " --- |" * (table.head.count("|") - 1)]
+    note = ["", table.note] if table.note else []
+    if asked:
+        record_part(table.title, head, lines, note)
+    else:
+        record(table.title, [*head, *lines, *note])
 
 
 def run_forms(
     script: str, doc: str | None, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4
 ) -> None:
     """Run a benchmark of which every row is `compare_forms`."""
+    table = forms_table(script, title, rows, checked, limit)
+    run(doc, *table[:-1])
+
+
+def forms_table(script: str, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4) -> Table:
+    """Return the table of which every row is `compare_forms`."""
     compared = partial(compare_forms, script, rows, checked or rows, limit)
-    run(doc, title, FORMS_HEAD, rows, compared, partial(form_megabytes, rows))
+    return Table(title, FORMS_HEAD, rows, compared, partial(form_megabytes, rows))
 
 
 def compare_forms(script: str, rows: Rows, checked: Rows, limit: float, name: str) -> str:
@@ -106,16 +163,53 @@ def in_fresh_process(script: str, *arguments: str) -> Any:
 
 
 def record(title: str, lines: list[str]) -> None:
-    """Print a section of results with today's date and this machine, and append it to benchmarks/RESULTS.md."""
-    text = "\n".join([f"## {title}, {date.today()}", "", machine(), "", *lines]) + "\n"
+    """Print a section of results with its command and this machine, and put it into benchmarks/RESULTS.md."""
+    text = "\n".join([_circumstances(), "", *lines]) + "\n"
     print(text)
-    with RESULTS.open("a") as file:
-        file.write("\n" + text)
+    fill(title, text)
+
+
+def record_part(title: str, head: list[str], lines: list[str], rest: list[str]) -> None:
+    """Print some rows of a table, and put them into its section where that was measured today on this machine.
+
+    Args:
+        title: of the section.
+        head: the two lines that the table begins with.
+        lines: the rows.
+        rest: what follows the table.
+    """
+    print("\n".join([*head, *lines]))
+    page, today = RESULTS.read_text(), f"## {title}, {date.today()}\n"
+    section = page.partition(today)[2].partition("\n## ")[0]
+    if _machine() not in section or "\n".join(head) not in section:
+        print("Not recorded, as the other rows are of another day or machine: measure them all.", file=sys.stderr)
+        return
+    table = section.partition("\n".join(head) + "\n")[2].partition("\n\n")[0].splitlines()
+    for line in lines:
+        place = next((i for i, each in enumerate(table) if _first_cell(each) == _first_cell(line)), len(table))
+        table[place : place + 1] = [line]
+    command = section.strip().partition("\n")[0]
+    fill(title, "\n".join([command, "", *head, *table, *rest]) + "\n")
+
+
+def _first_cell(line: str) -> str:
+    return line.split(" | ")[0]
+
+
+def _circumstances() -> str:
+    """Return the command and the machine."""
+    words = ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
+    return f"`{' '.join(words)}`; {_machine()}"
+
+
+def _machine() -> str:
+    """Return the machine and what is measured as time."""
+    return machine() + (", processor time" if UNIT.startswith("processor") else "")
 
 
 def fill(title: str, text: str) -> None:
-    """Put a section with today's date into benchmarks/RESULTS.md, where its title stands as not yet measured if any."""
+    """Put a section with today's date into benchmarks/RESULTS.md, in the place of the one of this title if any."""
     page, section = RESULTS.read_text(), f"## {title}, {date.today()}\n\n{text}"
-    empty = re.compile(rf"^## {re.escape(title)}: not yet measured\n.*?(?=\n## |\Z)", re.MULTILINE | re.DOTALL)
-    filled, count = empty.subn(lambda _: section, page)
+    old = re.compile(rf"^## {re.escape(title)}(, [\d-]+|: not yet measured)\n.*?(?=\n## |\Z)", re.MULTILINE | re.DOTALL)
+    filled, count = old.subn(lambda _: section, page)
     RESULTS.write_text(filled if count else f"{page}\n{section}")

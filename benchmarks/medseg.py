@@ -1,7 +1,9 @@
-"""Speed and memory of segmentation of slices beside the plain formulation: `python benchmarks/medseg.py [ROW ...]`.
+"""Two-dimensional medicine, measured: `python benchmarks/medseg.py quality|speed|limits [ROW ...]`.
 
-Every row first checks that both forms agree (a training step in float64), then times them in turns in one process;
-peak memory is taken in a fresh process for each form. The table is printed and appended to benchmarks/RESULTS.md.
+quality: the quickstarts trained and scored, on data in datasets. speed: MSGA beside the plain formulation; every row
+first checks that both forms agree (a training step in float64), then times them in turns in one process, and takes peak
+memory in a fresh process for each. limits: sizes from file to file, and lower precision. The table goes into
+benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from measure import Forms, run_forms
+from limits import FileRow, Subject, built, grey_picture, limits_table
+from measure import Forms, forms_table, run_app
+from quality import Run, Score, quality_table
 from torch import Tensor, nn
 
 from foveal.apps.medseg.models.msga import MSGA, Stage, Supervised
 from foveal.core.attention.channel_affinity import ChannelAffinityAttention
 from foveal.core.attention.position import PositionAttention
 from foveal.core.losses.guided_attention import GuidedAttentionLoss
+from foveal.core.weights.card import Card
 
 STEP_IMAGES = 2
 
@@ -145,5 +150,48 @@ ROWS = {"inference": inference, "training": training, "position": position, "pos
 CHECKED = ROWS | {"training": lambda: training(64, torch.float64)}
 
 
+def msga() -> tuple[nn.Module, Card]:
+    """MSGA as published, for slices of one channel."""
+    outputs = ("background", "first", "second", "third", "fourth")
+    facts = {"tile": 256, "overlap": 64, "size_multiple": 8, "channels": ("grey",), "outputs": outputs}
+    return built("medseg", MSGA, {}, activation="argmax", **facts)
+
+
+FILES = {
+    "smallest": FileRow("`infer`, MSGA", (2, 2), grey_picture, "slice.png", "mask.png"),
+    "large": FileRow("`infer`, MSGA in tiles of 256", (1024, 1024), grey_picture, "slice.png", "mask.png"),
+}
+LIMITS = Subject("medseg", msga, (1, 1, 256, 256), (256, 256), "pixels", FILES)
+NOT_FOR = (
+    "Not for diagnosis: no weights come along, and what is trained here was not validated on anyone's patients. "
+    "Memory of the position attention grows with the tile, not with the picture."
+)
+
+
+def segmentation(network: str, config: str) -> Run:
+    """Return a training on nuclei."""
+    scores = (Score("dice", "Dice"), Score("hd95", "HD95, pixels", 2))
+    return Run("medseg", config, {"validation": "nuclei of DSB 2018, 128 x 128, 400 steps"}, {network: ""}, scores)
+
+
+def classification(network: str, config: str, *options: str) -> Run:
+    """Return a training on radiographs."""
+    scores = (Score("balanced_accuracy", "balanced accuracy"), Score("auc_macro", "AUC"), Score("ece", "ECE"))
+    return Run("medseg", config, {"validation": "PneumoniaMNIST, 64 x 64, 320 steps"}, {network: ""}, scores, options)
+
+
+QUALITY = {
+    "msga": segmentation("MSGA, ResNet-18, width 32", "quickstart_msga"),
+    "unet": segmentation("U-Net, ResNet-18", "quickstart_unet"),
+    "medusa": classification("MEDUSA-style, ResNet-18", "quickstart_medusa"),
+    "resnet": classification("ResNet-18", "quickstart_resnet"),
+    "medusa50": classification(
+        "MEDUSA-style, ResNet-50", "quickstart_medusa", "--model.net.init_args.backbone", "resnet50"
+    ),
+    "resnet50": classification("ResNet-50", "quickstart_resnet", "--model.net.init_args.name", "resnet50"),
+}
+
 if __name__ == "__main__":
-    run_forms(__file__, __doc__, "Segmentation of slices", ROWS, CHECKED)
+    title = "Two-dimensional medicine"
+    speed = forms_table(__file__, f"{title}: speed and memory", ROWS, CHECKED)
+    run_app(__doc__, quality_table(title, QUALITY), speed, limits_table(__file__, title, LIMITS, NOT_FOR))

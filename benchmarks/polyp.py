@@ -1,8 +1,9 @@
-"""Speed and memory of polyp segmentation beside the plain formulation: `python benchmarks/polyp.py [ROW ...]`.
+"""Polyp segmentation, measured: `python benchmarks/polyp.py quality|speed|limits [ROW ...]`.
 
-Every row first checks in double precision, on smaller images, that both forms agree (the gradients of an untrained
-network lose four digits in single precision), then times them in turns in one process; peak memory is taken in a fresh
-process for each form. The table is printed and appended to benchmarks/RESULTS.md.
+quality: the quickstarts trained and scored, on data in datasets. speed: PraNet beside the plain formulation; every row
+first checks in double precision, on smaller images, that both forms agree (the gradients of an untrained network lose
+four digits in single precision), then times them in turns in one process, and takes peak memory in a fresh process for
+each. limits: sizes from file to file, and lower precision. The table goes into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measure import Forms, run_forms
+from limits import FileRow, Subject, built, limits_table, picture
+from measure import Forms, forms_table, run_app
+from quality import Run, Score, quality_table
 from torch import Tensor, nn
 
 from foveal.apps.polyp.models.pranet import PartialDecoder, PraNet, ReceptiveFieldBlock, doubled, resized
@@ -21,6 +24,7 @@ from foveal.core.attention.reverse import ReverseAttention
 from foveal.core.blocks.convolution import ConvNorm
 from foveal.core.blocks.norm import BatchNorm2d
 from foveal.core.losses.structure import StructureLoss
+from foveal.core.weights.card import Card
 
 SIDE = 352  # pixels, the size of the published training and evaluation
 SMALL_SIDE = 128  # pixels, where the forms are compared
@@ -129,5 +133,43 @@ ROWS = {"inference": inference, "training": training}
 CHECKED = {name: partial(forms, SMALL_SIDE, torch.float64) for name, forms in ROWS.items()}
 
 
+def pranet() -> tuple[nn.Module, Card]:
+    """PraNet as published, which sees every picture as a whole, at its own size."""
+    facts = {"tile": SIDE, "overlap": SIDE // 4, "size_multiple": 32, "frame": (SIDE, SIDE), "outputs": ("polyp",)}
+    return built("polyp", PraNet, {}, activation="threshold", **facts)
+
+
+FILES = {
+    "smallest": FileRow("`infer`, PraNet", (2, 2), picture, "frame.png", "mask.png"),
+    "large": FileRow("`infer`, PraNet at 352 x 352", (3000, 4000), picture, "frame.png", "mask.png"),
+}
+LIMITS = Subject("polyp", pranet, (1, 3, SIDE, SIDE), (SIDE, SIDE), "pixels", FILES)
+NOT_FOR = (
+    "Not for finding polyps in patients: no weights come along, and a polyp smaller than a few pixels of 352 x 352 is "
+    "not seen, however large the picture."
+)
+SCORES = (
+    Score("mean_dice", "mean Dice"),
+    Score("weighted_f", "weighted F"),
+    Score("s_measure", "S"),
+    Score("mae", "MAE"),
+)
+
+
+def training_of(network: str, config: str, *options: str) -> Run:
+    """Return a training on polyps."""
+    held_out = {"validation": "frames of Kvasir-SEG, 128 x 128"}
+    return Run("polyp", config, held_out, {network: ""}, SCORES, options)
+
+
+LONGER = ("--trainer.max_steps", "1250", "--model.scheduler.init_args.total_steps", "1250")
+QUALITY = {
+    "pranet": training_of("PraNet, ResNet-18, 750 steps", "quickstart_pranet"),
+    "unet": training_of("U-Net, ResNet-18, 750 steps", "quickstart_pranet_baseline"),
+    "pranet_longer": training_of("PraNet, 1,250 steps: the U-Net's processor time", "quickstart_pranet", *LONGER),
+}
+
 if __name__ == "__main__":
-    run_forms(__file__, __doc__, "Polyp segmentation", ROWS, CHECKED, limit=1e-9)
+    title = "Polyp segmentation"
+    speed = forms_table(__file__, f"{title}: speed and memory", ROWS, CHECKED, limit=1e-9)
+    run_app(__doc__, quality_table(title, QUALITY), speed, limits_table(__file__, title, LIMITS, NOT_FOR))

@@ -1,28 +1,29 @@
-"""Speed and memory of super-resolution beside the plain formulation: `python benchmarks/superres.py [ROW ...]`.
+"""Super-resolution, measured: `python benchmarks/superres.py quality|speed|limits [ROW ...]`.
 
-Every row first checks that both forms agree, then times them in turns in one process; peak memory is taken in a
-fresh process for each form. The table is printed and appended to benchmarks/RESULTS.md.
+quality: the weights that come along, on photographs in datasets/restoration. speed: beside the plain formulation; every
+row first checks that both forms agree, then times them in turns in one process, and takes peak memory in a fresh
+process for each. limits: sizes from file to file, and lower precision. The table goes into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
 
 import math
-import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from measure import FORMS_HEAD, Forms, compare_forms, form_megabytes, in_fresh_process, run, status_megabytes
+from limits import FileRow, Subject, limits_table, picture
+from measure import Forms, forms_table, run_app
+from quality import Run, Score, quality_table
 from torch import Tensor, nn
 
+from foveal import load_model
 from foveal.apps.superres.models.dlgsanet import DLGSANet
 from foveal.core.attention.channel import ChannelAttention
 from foveal.core.attention.dynamic import DynamicLocalAttention
 from foveal.core.blocks.mlp import GatedDepthwiseFeedForward
 from foveal.core.blocks.norm import LayerNorm2d
+from foveal.core.weights.card import Card
 from foveal.kernels.channel_attention import channel_scores, mix_channels
 from foveal.kernels.dynamic_conv import dynamic_conv2d
 
@@ -163,47 +164,43 @@ ROWS = {
 }
 
 
-def photograph() -> str:
-    """Enlarge a generated photograph of 24 megapixels by two on the command line; tell its time and peak memory."""
-    from foveal.data.io.image import write_image
-
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "photograph.png", Path(folder) / "larger.png"
-        rows, columns = np.mgrid[:4000, :6000]
-        waves = [127 * (1 + np.sin(rows / (7 + band) + columns / 11)) for band in range(3)]
-        write_image(source, np.stack(waves).astype(np.uint8))
-        start = time.perf_counter()
-        peak = in_fresh_process(__file__, "photograph", f"{source}:{target}")
-        seconds = time.perf_counter() - start
-    return f"`infer` of a 6000x4000 photograph, tiny x2: {seconds:.0f} s, peak resident memory {peak:.0f} MB"
-
-
-def enlarge(paths: str) -> None:
-    """Run the command `infer` on "source:target"."""
-    from foveal.core.cli import main as foveal
-
-    source, target = paths.split(":")
-    arguments = ["--weights", "dlgsanet-tiny-x2", "--quiet", "--input", source, "--output", target]
-    assert foveal(["superres", "infer", *arguments]) == 0
-
-
 def _attend(mixer: ChannelAttention, qkv: Tensor) -> Tensor:
     q, k, v = qkv.flatten(2).mT.chunk(3, -1)
     return plain_channel_attention(q, k, v, mixer.temperature).mT.unflatten(2, qkv.shape[2:])
 
 
-def compared(row: str) -> str:
-    """Measure a row of the table, or return what comes after it."""
-    return f"\n{photograph()}" if row == "photograph" else compare_forms(__file__, ROWS, ROWS, 1e-4, row)
+def tiny() -> tuple[nn.Module, Card]:
+    """DLGSANet tiny x2, with the weights that come along."""
+    net = load_model("dlgsanet-tiny-x2")
+    return net, net.card
 
 
-def measured(row: str, form: str) -> float:
-    """Return the peak memory of a form, or of a process that enlarges the photograph."""
-    if row != "photograph":
-        return form_megabytes(ROWS, row, form)
-    enlarge(form)
-    return status_megabytes("VmHWM")
-
+FILES = {
+    "smallest": FileRow("`infer`, tiny x2", (2, 2), picture, "photograph.png", "larger.png"),
+    "large": FileRow("`infer`, tiny x2", (1500, 2000), picture, "photograph.png", "larger.png"),
+    "photograph": FileRow("`infer`, tiny x2", (4000, 6000), picture, "photograph.png", "larger.png"),
+}
+LIMITS = Subject("superres", tiny, (1, 3, 192, 192), (192, 192), "pixels", FILES)
+NOT_FOR = (
+    "Not for measuring or identifying: detail that the small picture does not hold is guessed. The weights that come "
+    "along know pictures shrunk by the bicubic filter; noise and compression are made larger with the rest."
+)
+HELD_OUT = {"cid22": "CID22 validation, photographs", "kodak": "Kodak, photographs"}
+METHODS = {"DLGSANet tiny": "", "bicubic": "bicubic_"}
+SCORES = (Score("psnr", "PSNR, dB", 2), Score("ssim", "SSIM"))
+QUALITY = {
+    f"x{scale}": Run(
+        "superres",
+        f"demo_x{scale}",
+        {name: f"{text}, x{scale}" for name, text in HELD_OUT.items()},
+        METHODS,
+        SCORES,
+        checkpoint=f"dlgsanet-tiny-x{scale}",
+    )
+    for scale in (2, 4)
+}
 
 if __name__ == "__main__":
-    run(__doc__, "Super-resolution", FORMS_HEAD, [*ROWS, "photograph"], compared, measured)
+    title = "Super-resolution"
+    speed = forms_table(__file__, f"{title}: speed and memory", ROWS)
+    run_app(__doc__, quality_table(title, QUALITY), speed, limits_table(__file__, title, LIMITS, NOT_FOR))

@@ -1,8 +1,9 @@
-"""Speed and memory of restoration beside the plain formulation: `python benchmarks/udc.py [ROW ...]`.
+"""Under-display cameras, measured: `python benchmarks/udc.py quality|speed|limits [ROW ...]`.
 
-Every row first checks that both forms agree, then times them in turns in one process; peak memory is taken in a fresh
-process for each form. The table is printed and appended to benchmarks/RESULTS.md. How well pictures are restored is
-measured by `udc_restoration.py`.
+quality: the quickstarts trained and scored on photographs in datasets/restoration seen through a display, beside
+classical deconvolution. speed: DWFormer beside the plain formulation; every row first checks that both forms agree,
+then times them in turns in one process, and takes peak memory in a fresh process for each. limits: sizes from file to
+file, and lower precision. The table goes into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from measure import Forms, run_forms
-from torch import Tensor
+import udc_quality
+from limits import FileRow, Subject, built, limits_table, picture
+from measure import Forms, Table, forms_table, run_app
+from quality import HEAD
+from torch import Tensor, nn
 
 from foveal.apps.udc.models.dwformer import DepthwiseBlock, DWFormer, Up
 from foveal.core.attention.pooled_gate import PooledChannelGate
+from foveal.core.weights.card import Card
 
 
 def plain_gate(gate: PooledChannelGate, x: Tensor) -> Tensor:
@@ -100,5 +105,28 @@ def training() -> Forms:
 
 ROWS = {"inference": inference, "inference_channels_last": inference_channels_last, "training": training}
 
+
+def dwformer() -> tuple[nn.Module, Card]:
+    """DWFormer as published."""
+    return built("udc", DWFormer, {}, tile=128, overlap=32, size_multiple=4, smallest_size=12)
+
+
+FILES = {
+    "smallest": FileRow("`infer`, DWFormer", (2, 2), picture, "picture.png", "restored.png"),
+    "large": FileRow("`infer`, DWFormer in tiles of 128", (1024, 2048), picture, "picture.png", "restored.png"),
+}
+LIMITS = Subject("udc", dwformer, (1, 3, 256, 256), (256, 256), "pixels", FILES)
+NOT_FOR = (
+    "Not for evidence: what the display took away is guessed. Weights are for the display and the sensor whose "
+    "pictures, real or simulated, they were trained on."
+)
+NOTE = (
+    "600 steps of 8 patches of 64 pixels of 7 other photographs, one seed. The classical methods know the point spread "
+    "and the dimming, which the networks learn; what they leave to choose was chosen on two photographs of CID22."
+)
+
 if __name__ == "__main__":
-    run_forms(__file__, __doc__, "Restoration of pictures taken through a display", ROWS)
+    title = "Under-display cameras"
+    quality = Table(f"{title}: quality", HEAD, udc_quality.ROWS, udc_quality.lines, tuple, NOTE)
+    speed = forms_table(__file__, f"{title}: speed and memory", ROWS)
+    run_app(__doc__, quality, speed, limits_table(__file__, title, LIMITS, NOT_FOR))

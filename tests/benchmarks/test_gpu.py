@@ -1,5 +1,4 @@
 import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,6 @@ was at hand.
 
 Neither.
 """
-
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch):
-    """What benchmarks import from their own folder."""
-    monkeypatch.syspath_prepend(FOLDER)
-    yield
-    for name in ("measure", "networks_gpu"):
-        sys.modules.pop(name, None)
 
 
 def filled(monkeypatch, tmp_path, title):

@@ -1,10 +1,10 @@
 """Clouds by their colours against masks that somebody else made.
 
-    python benchmarks/clouds.py --index FOLDER/index.csv
+    python benchmarks/cloudremoval_clouds.py --index FOLDER/index.csv
 
 The index has a line for each image: set, id, date, cloudy (the image: red, green, blue and near infrared, reflectance
 times 10000) and cloud_mask (band 1: 1 where there is cloud), with paths from its folder. Pixels of a set are counted
-together; the cover is that of each image. The table is appended to benchmarks/RESULTS.md.
+together; the cover is that of each image. The table goes into benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ def main() -> None:
     lines = [row(name, images) for name, images in groups.items()]
     lines.append(row("all", every))
     worst = ", ".join(f"{group} {name} ({(ours == theirs).mean():.2f})" for (group, name), ours, theirs in every[-4:])
-    record("Clouds by colours", [HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *lines, "", f"{NOTE} {worst}."])
+    record(
+        "Cloud removal: clouds by colours",
+        [HEAD, "|" + " --- |" * (HEAD.count("|") - 1), *lines, "", f"{NOTE} {worst}."],
+    )
 
 
 if __name__ == "__main__":

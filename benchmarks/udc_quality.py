@@ -1,18 +1,13 @@
 """Restoration of held-out photographs seen through a display: networks, tiles, and classical deconvolution.
 
-    python benchmarks/udc_restoration.py --display poled --photographs FOLDER \
-        --tuning FOLDER --weights DWFormer=FILE U-Net=FILE
-
 Every photograph is degraded by the physical model, with a seed of its own. The classical methods know the point spread
 and how much light the display takes; they work in linear light, each colour for itself, and what they leave to choose
 (the balance of Wiener's filter, the iterations of Richardson and Lucy) is what gives the highest PSNR on the
-photographs for tuning. The networks run through the engine as `infer` does. Scores are those of `udc test`, with 95%
-bootstrap intervals over photographs; the table is appended to benchmarks/RESULTS.md.
+photographs for tuning. The networks run through the engine as `infer` does.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import record
+from quality import foveal, line, shown, working_folder
 from skimage.restoration import richardson_lucy, wiener
 
 from foveal import load_model
@@ -36,15 +31,25 @@ Pair = tuple[np.ndarray, np.ndarray]
 Restore = Callable[[np.ndarray], np.ndarray]
 BALANCES = (1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
 ITERATIONS = (1, 3, 6, 12, 24)
+HELD_OUT, TUNING = Path("datasets/restoration/kodak"), Path("datasets/restoration/cid22_val")
+TUNED_ON = ("1025469", "1418519")  # of the photographs for tuning
+TRAININGS = {
+    "dwformer": ("DWFormer", ["quickstart_dwformer"]),
+    "unet": ("U-Net", ["quickstart_unet"]),
+    "sum_pooling": ("DWFormer with sum pooling", ["quickstart_dwformer", "--model.net.init_args.pooling", "sum"]),
+}
+ROWS = ("classical", *TRAININGS)
 TILES = ((128, 32), (256, 64))  # side and overlap, pixels
 
 
-def pairs(folder: Path, camera: UnderDisplay) -> Iterator[Pair]:
-    """Yield the photographs of a folder."""
-    for seed, path in enumerate(image_files(folder)):
+def pairs(folder: Path, camera: UnderDisplay, names: tuple[str, ...] = ()) -> list[Pair]:
+    """Return the photographs of a folder, or those alone that are named."""
+    found = []
+    for seed, path in enumerate(each for each in image_files(folder) if not names or each.stem in names):
         image = read_image(path)
         clean = image.astype(np.float32) / np.iinfo(image.dtype).max
-        yield camera(clean, seed), clean
+        found.append((camera(clean, seed), clean))
+    return found
 
 
 def brightened(camera: UnderDisplay) -> Restore:
@@ -93,50 +98,41 @@ def scored(restore: Restore, photographs: list[Pair]) -> list[dict[str, float]]:
     return found
 
 
-def methods(camera: UnderDisplay, tuning: list[Pair], weights: dict[str, str]) -> Iterator[tuple[str, Restore]]:
-    """Yield every method by its name."""
+def classical(camera: UnderDisplay) -> Iterator[tuple[str, Restore]]:
+    """Yield the methods that learn nothing, by their names."""
+    tuning = pairs(TUNING, camera, TUNED_ON)
     yield "the picture as taken", lambda picture: picture
     yield "brightness and colour brought back", brightened(camera)
     restore, balance = best(lambda each: deconvolved(camera, wiener, balance=each), BALANCES, tuning)
     yield f"Wiener, balance {balance:g}", restore
     restore, steps = best(lambda each: deconvolved(camera, richardson_lucy, num_iter=each), ITERATIONS, tuning)
     yield f"Richardson-Lucy, iterations {steps}", restore
-    for name, file in weights.items():
-        network = load_model(file)
-        count = sum(each.numel() for each in network.parameters())
-        yield f"{name} ({count:,} weights), whole", Engine(network, network.card, tile="whole").array
-        for tile, overlap in TILES:
-            engine = Engine(network, network.card, tile=tile, overlap=overlap)
-            yield f"{name}, tiles of {tile} that share {overlap}", engine.array
 
 
-def line(name: str, scores: list[dict[str, float]]) -> str:
-    """Return a line of the table."""
-    cells = []
-    for metric, digits in (("psnr", 2), ("psnr_8bit", 2), ("ssim", 3)):
-        values = [each[metric] for each in scores]
-        found = bootstrap_mean(values)
-        cells.append(f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]")
-    return f"| {name} | {' | '.join(cells)} | {np.mean([each['seconds'] for each in scores]):.1f} |"
+def trained(row: str) -> Iterator[tuple[str, Restore]]:
+    """Train a network, and yield it whole and in tiles."""
+    name, (config, *options) = TRAININGS[row]
+    with working_folder() as folder:
+        foveal(folder, "udc", "fit", "--config", f"configs/udc/{config}.yaml", *options)
+        (file,) = folder.glob("runs/*/best.ckpt")
+        network = load_model(str(file))
+    count = sum(each.numel() for each in network.parameters())
+    yield f"{name} ({count:,} weights), whole", Engine(network, network.card, tile="whole").array
+    for tile, overlap in TILES:
+        engine = Engine(network, network.card, tile=tile, overlap=overlap)
+        yield f"{name}, tiles of {tile} that share {overlap}", engine.array
 
 
-def main() -> None:
-    """Measure all methods."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--display", choices=("poled", "toled"), required=True)
-    parser.add_argument("--photographs", type=Path, required=True)
-    parser.add_argument("--tuning", type=Path, required=True, help="other photographs, for the classical methods")
-    parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=FILE")
-    options = parser.parse_args()
-    camera = UnderDisplay(options.display)
-    held_out = list(pairs(options.photographs, camera))
-    weights = dict(each.split("=", 1) for each in options.weights)
-    tuning = list(pairs(options.tuning, camera))
-    rows = [line(name, scored(restore, held_out)) for name, restore in methods(camera, tuning, weights)]
-    head = ["| method | PSNR, dB | PSNR of 8 bits, dB | SSIM | processor seconds each |", "|" + " --- |" * 5]
-    where = f"{len(held_out)} photographs of `{options.photographs}`, through `UnderDisplay({options.display!r})`"
-    record("Restoration of photographs seen through a display", [where, "", *head, *rows])
+def lines(row: str) -> str:
+    """Measure the methods of a row, and return the lines of the table."""
+    camera = UnderDisplay("poled")
+    held_out = pairs(HELD_OUT, camera)
+    methods = classical(camera) if row == "classical" else trained(row)
+    return "\n".join(_line(name, scored(restore, held_out)) for name, restore in methods)
 
 
-if __name__ == "__main__":
-    main()
+def _line(name: str, scores: list[dict[str, float]]) -> str:
+    found = {each: bootstrap_mean([score[each] for score in scores]) for each in ("psnr", "psnr_8bit", "ssim")}
+    others = [shown("of 8 bits", found["psnr_8bit"], 2), shown("SSIM", found["ssim"])]
+    others.append(f"{np.mean([each['seconds'] for each in scores]):.1f} s of a processor each")
+    return line("Kodak through a P-OLED display", len(scores), name, shown("PSNR, dB", found["psnr"], 2), others)

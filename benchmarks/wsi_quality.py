@@ -1,14 +1,12 @@
-"""ACMIL beside ABMIL and pooling on small bags, by repeated folds: `python benchmarks/wsi_folds.py SET FOLDER`.
+"""ACMIL beside ABMIL and pooling on small bags, by repeated folds.
 
-SET is `musk1` (FOLDER: of musk1.csv), `idc` (FOLDER: idc_patches with patches.csv and bags.csv), or `idc_slides`, the
-same with one slide trained on and the other scored. Every network has the same bags, steps, rate and seeds; nothing is
-chosen by the scored bags: the last weights of a fixed training are taken. Scores are of all bags out of fold together,
-intervals by drawing whole bags, with all their repetitions. The table is printed and appended to benchmarks/RESULTS.md.
+Every network has the same bags, steps, rate and seeds; nothing is chosen by the scored bags: the last weights of a
+fixed training are taken. Scores are of all bags out of fold together, intervals by drawing whole bags, with all their
+repetitions.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 from collections.abc import Callable, Sequence
@@ -18,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from measure import record
 from PIL import Image
+from quality import line, shown
 from torch import Tensor, nn
 
 from foveal.apps.wsi.encoders import open_encoder
@@ -35,7 +33,7 @@ from foveal.data.datasets.bag_table import BagTable
 from foveal.data.datasets.patient_split import fold_of_patients
 from foveal.data.io.features import Features
 
-EPOCHS, RATE, DECAY = 30, 5e-4, 1e-3
+EPOCHS, RATE, DECAY, REPEATS = 30, 5e-4, 1e-3, 3
 CLASSES = ("negative", "positive")
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "ACMIL": lambda channels: ACMIL(2, channels, 64, hidden=64),
@@ -169,57 +167,35 @@ def _answers(found: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
     return truth, torch.stack([1 - positive, positive], dim=1)
 
 
-SETS: dict[str, tuple[str, Callable[[Path], Bags], int]] = {
-    "musk1": ("MUSK1", musk1, 5),
-    "idc": ("IDC windows, folds by window, both slides in training", idc, 5),
-    "idc_slides": ("IDC windows, one slide trained on, the other scored", lambda folder: idc(folder, True), 2),
+DATA = Path("datasets/whole_slide")
+SETS: dict[str, tuple[str, Callable[[], Bags], int]] = {
+    "musk1": ("MUSK1, 5 folds", lambda: musk1(DATA / "mil_musk1"), 5),
+    "idc": ("IDC windows, 5 folds by window, both slides in training", lambda: idc(DATA / "idc_patches"), 5),
+    "idc_slides": ("IDC windows, one slide trained on, the other scored", lambda: idc(DATA / "idc_patches", True), 2),
 }
 
 
-def rows(name: str, folder: Path, repeats: int) -> list[str]:
-    """Return the lines of the table of one set."""
+def lines(name: str) -> str:
+    """Train and score all networks on one set, and return the lines of the table."""
     title, read, folds = SETS[name]
-    bags, tumour = read(folder)
-    found = {each: predictions(make, bags, folds, repeats) for each, make in NETWORKS.items()}
-    positive = sum(bag.label == CLASSES[1] for bag in bags)
-    lines = [
-        f"{title}: {len(bags)} bags, {positive} positive, {sum(len(bag.read().values) for bag in bags)} instances;"
-    ]
-    lines += [f"{folds} folds, {repeats} times, {EPOCHS} epochs each.", ""]
-    head = ["network", "AUC", "ACMIL's less this", "F1 macro", "F1 micro", "balanced accuracy", "ECE", "entropy"]
-    head += ["attention to tumour"] if tumour else []
-    lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for network, members in found.items():
-        measured = scores(members)
-        cells = [network, _shown(measured["auc_macro"])]
-        cells.append("" if network == "ACMIL" else _shown(difference(found["ACMIL"], members)))
-        cells += [_shown(measured[each]) for each in ("f1_macro", "f1_micro", "balanced_accuracy", "ece")]
-        entropies = [relative_entropy(each.shares) for each in members if each.shares is not None]
-        cells.append(f"{np.nanmean(entropies):.3f}" if entropies else "")
-        if tumour:
-            cells.append(_shown(attention_auc(members, tumour)) if entropies else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    first = {
-        network: [cumulative_share(each.shares)[0].item() for each in members if each.shares is not None]
+    bags, tumour = read()
+    found = {each: predictions(make, bags, folds, REPEATS) for each, make in NETWORKS.items()}
+    return "\n".join(
+        line(title, len(bags), network, shown("AUC", scores(members)["auc_macro"]), others(network, found, tumour))
         for network, members in found.items()
-    }
-    told = ", ".join(f"{network} {fmean(each):.2f}" for network, each in first.items() if each)
-    return [*lines, "", f"Mean share of the most attended instance: {told}."]
+    )
 
 
-def _shown(found: Interval) -> str:
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
-def main() -> None:
-    """Train and score one set."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("set", choices=SETS)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    record(f"Bags by folds: {options.set}", rows(options.set, options.folder, options.repeats))
-
-
-if __name__ == "__main__":
-    main()
+def others(network: str, found: dict[str, list[Prediction]], tumour: dict[str, Tensor]) -> list[str]:
+    """Return what else is told of a network."""
+    members = found[network]
+    measured = scores(members)
+    told = [] if network == "ACMIL" else [shown("ACMIL's AUC less this", difference(found["ACMIL"], members))]
+    told += [shown(each.replace("_", " "), measured[each]) for each in ("f1_macro", "balanced_accuracy", "ece")]
+    shares = [each.shares for each in members if each.shares is not None]
+    if shares:
+        told.append(f"entropy {np.nanmean([relative_entropy(each) for each in shares]):.3f}")
+        told.append(f"most attended {fmean(cumulative_share(each)[0].item() for each in shares):.2f}")
+    if shares and tumour:
+        told.append(shown("attention to tumour", attention_auc(members, tumour)))
+    return told
