@@ -1,4 +1,7 @@
-"""What MkDocs runs around a build: the package is the repository root, so a link gives it the name it is imported by."""
+"""What MkDocs runs around a build.
+
+The package is the repository root, whatever that folder is called; a link gives it the name that it is imported by.
+"""
 
 import shutil
 import tempfile
