@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.window_attention.layout import partition
+from ...kernels.window_attention.softmax import written_out
 from ..blocks.channels_last import DepthwiseConvolution, PatchReduction
 from ..blocks.dimensions import ADAPTIVE_MEANS
 from ..blocks.resampling import linear_resize
@@ -128,8 +129,12 @@ class AgentAttention(nn.Module):
     def ask(self, q: Tensor, agents: Tensor, k: Tensor, v: Tensor, gather_hnN: Tensor, read_hnN: Tensor) -> Tensor:
         """Return what the agents gather and queries read of it, (B, N, C); all four are (B, N or n, C)."""
         q, agents, k, v = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, agents, k, v)]
-        gathered_Bhnd = F.scaled_dot_product_attention(agents, k, v, gather_hnN.to(q.dtype))
-        read_BhNd = F.scaled_dot_product_attention(q, agents, gathered_Bhnd, read_hnN.to(q.dtype).transpose(1, 2))
+        gather_hnN, read_hNn = gather_hnN.to(q.dtype), read_hnN.to(q.dtype).transpose(1, 2)
+        if q.device.type == "cpu":  # quicker there for so few agents
+            read_BhNd = written_out(q, agents, written_out(agents, k, v, gather_hnN), read_hNn)
+        else:
+            gathered_Bhnd = F.scaled_dot_product_attention(agents, k, v, gather_hnN)
+            read_BhNd = F.scaled_dot_product_attention(q, agents, gathered_Bhnd, read_hNn)
         return read_BhNd.transpose(1, 2).flatten(2)
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
+from ...kernels.window_attention.softmax import softmax_attention
 from ..blocks.dimensions import CONVOLUTIONS, MAX_POOLS
 from ..blocks.transformer import TransformerBlock
 from .token_weights import TokenWeights, in_windows, numbered
@@ -50,14 +51,15 @@ class GlobalQueryAttention(nn.Module):
         """Return for each token what the query at its place in the window found there."""
         sizes = x.shape[1:-1]
         layout = WindowLayout(self.window, [0] * len(sizes), mask_padding=True)
-        kv = self.kv(cut(x, layout)).unflatten(-1, [2, self.heads, x.shape[-1] // self.heads]).permute(2, 0, 3, 1, 4)
+        kv = self.kv(cut(x, layout)).unflatten(-1, [2, self.heads, x.shape[-1] // self.heads])
+        k, v = [each.transpose(1, 2) for each in kv.unbind(2)]
         q_BhNd = query.flatten(1, -2).unflatten(-1, [self.heads, query.shape[-1] // self.heads]).transpose(1, 2)
-        q = q_BhNd.unsqueeze(1).expand(-1, kv.shape[1] // x.shape[0], -1, -1, -1).flatten(0, 1)
+        q = q_BhNd.unsqueeze(1).expand(-1, k.shape[0] // x.shape[0], -1, -1, -1).flatten(0, 1)
         bias = self.position(self.window).to(q.dtype).unsqueeze(0)
         mask = window_mask(sizes, layout, q)
         if mask is not None:
             bias = (bias + mask.unsqueeze(1)).repeat(x.shape[0], 1, 1, 1)
-        mixed = F.scaled_dot_product_attention(q, kv[0], kv[1], bias).transpose(1, 2).flatten(2)
+        mixed = softmax_attention(q, k, v, bias).transpose(1, 2).flatten(2)
         return self.drop(self.proj(merge(mixed, sizes, layout)))
 
     def with_weights(self, x: Tensor, query: Tensor) -> tuple[Tensor, list[TokenWeights]]:

@@ -114,8 +114,9 @@ class MeanHeads(nn.Module):
         """Return what these heads give."""
         means = cut(x, WindowLayout(self.window, [0] * len(self.window))).mean(1).unflatten(0, (x.shape[0], -1))
         q = self.q(x.flatten(1, -2)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        kv = self.kv(means).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, kv[0], kv[1])
+        kv = self.kv(means).unflatten(-1, (2, self.heads, -1))
+        k, v = [each.transpose(1, 2) for each in kv.unbind(2)]
+        mixed = F.scaled_dot_product_attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, x.shape[1:-1]))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:

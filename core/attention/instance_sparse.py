@@ -94,7 +94,7 @@ class InstanceSparseAttention(nn.Module):
         return self._mask(self.estimate(x))
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = [each.transpose(1, 2) for each in self.qkv(x).unflatten(2, (3, self.heads, -1)).unbind(2)]
         return q, k, v
 
     def _estimate(self, q: Tensor, k: Tensor) -> Tensor:

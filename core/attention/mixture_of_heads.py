@@ -62,7 +62,8 @@ class MixtureOfHeadsAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map; the residual is the caller's."""
         tokens_BNC = x.flatten(1, -2)
-        q, k, v = self.qkv(tokens_BNC).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = self.qkv(tokens_BNC).unflatten(2, (3, self.heads, -1))
+        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
         scale = F.softplus(self.temperature) * self.log_positions
         q = (F.normalize(q, dim=-1) + self.query_embedding) * scale
         bias_1hNN = self.position_bias(x.shape[1:-1]).unsqueeze(0)

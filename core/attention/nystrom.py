@@ -105,8 +105,9 @@ class NystromAttention(nn.Module):
         """Return the mixed map; `mask` (B, N) is true for the tokens that take part, all by default."""
         tokens = x.flatten(1, -2)
         front = -tokens.shape[1] % self.landmarks
-        qkv = self.qkv(F.pad(tokens, [0, 0, front, 0])).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv[0] * float(qkv.shape[-1]) ** -0.5, qkv[1], qkv[2]
+        qkv = self.qkv(F.pad(tokens, [0, 0, front, 0])).unflatten(-1, (3, self.heads, -1))
+        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
+        q = q * float(q.shape[-1]) ** -0.5
         if mask is None:
             mixed = nystrom_attention(q, k, v, self.landmarks, self.iterations)
         else:

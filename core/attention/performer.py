@@ -84,8 +84,9 @@ class PerformerAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
-        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.proj(self.attend(qkv[0], qkv[1], qkv[2]).transpose(1, 2).reshape(x.shape))
+        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
+        return self.proj(self.attend(q, k, v).transpose(1, 2).reshape(x.shape))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return (B, h, N, d) for queries, keys and values of this shape."""

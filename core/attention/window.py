@@ -171,7 +171,7 @@ def window_scores(
         layout: the windows.
         sizes: of the map.
     """
-    q, k, v = windows.unflatten(-1, [3, heads, -1]).permute(2, 0, 3, 1, 4).unbind(0)
+    q, k, v = [each.transpose(1, 2) for each in windows.unflatten(-1, [3, heads, -1]).unbind(2)]
     scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
     if bias is not None:
         scores = scores + bias

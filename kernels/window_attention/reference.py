@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .layout import WindowLayout, cut, kept_window_mask, merge, window_mask
+from .softmax import is_written_out, softmax_attention, written_out
 
 
 def window_attention(
@@ -48,20 +49,18 @@ def projected_window_attention(
 
 def attend(qkv: Tensor, bias: Tensor | None, mask: Tensor | None, drop: float = 0.0) -> Tensor:
     """Return (B * G, N, h * d) for windows of qkv (B * G, N, 3, h, d), bias (h, N, N) and mask (G, N or 1, N)."""
-    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-    if q.device.type == "cpu" and q.requires_grad and drop == 0.0:  # faster there than the fused form's gradient
-        scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
-        if bias is not None:
-            scores = scores.add_(bias.to(qkv.dtype))
-        if mask is not None:
-            scores = (scores.unflatten(0, [-1, mask.shape[0]]) + mask.unsqueeze(1)).flatten(0, 1)
-        return torch.matmul(scores.softmax(-1), v).transpose(1, 2).flatten(2)
+    q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]  # whose gradient is one copy, that of a permutation two
     added = None if bias is None else bias.to(qkv.dtype).unsqueeze(0)
-    if mask is not None:
-        apart = mask.unsqueeze(1)
-        added = apart if added is None else apart + added
-        added = added.repeat(q.shape[0] // mask.shape[0], 1, 1, 1)
-    return F.scaled_dot_product_attention(q, k, v, added, drop).transpose(1, 2).flatten(2)
+    if mask is None:
+        return softmax_attention(q, k, v, added, drop).transpose(1, 2).flatten(2)
+    apart = mask.unsqueeze(1)
+    added = apart if added is None else apart + added
+    maps = [-1, mask.shape[0]]
+    if is_written_out(q, drop):
+        mixed = written_out(q.unflatten(0, maps), k.unflatten(0, maps), v.unflatten(0, maps), added).flatten(0, 1)
+    else:
+        mixed = F.scaled_dot_product_attention(q, k, v, added.repeat(q.shape[0] // mask.shape[0], 1, 1, 1), drop)
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def _mask(sizes: list[int], layout: WindowLayout, like: Tensor) -> Tensor | None:
