@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
+from ...kernels.window_attention.layout import WindowLayout, cut, merge
+from ...kernels.window_attention.reference import layout_mask
 from ...kernels.window_attention.softmax import softmax_attention
 from ..blocks.dimensions import CONVOLUTIONS, MAX_POOLS
 from ..blocks.transformer import TransformerBlock
@@ -56,7 +57,7 @@ class GlobalQueryAttention(nn.Module):
         q_BhNd = query.flatten(1, -2).unflatten(-1, [self.heads, query.shape[-1] // self.heads]).transpose(1, 2)
         q = q_BhNd.unsqueeze(1).expand(-1, k.shape[0] // x.shape[0], -1, -1, -1).flatten(0, 1)
         bias = self.position(self.window).to(q.dtype).unsqueeze(0)
-        mask = window_mask(sizes, layout, q)
+        mask = layout_mask(sizes, layout, q)
         if mask is not None:
             bias = (bias + mask.unsqueeze(1)).repeat(x.shape[0], 1, 1, 1)
         mixed = softmax_attention(q, k, v, bias).transpose(1, 2).flatten(2)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.window_attention import projected_window_attention
-from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
+from ...kernels.window_attention.layout import WindowLayout, cut, merge
+from ...kernels.window_attention.reference import layout_mask
 from .offsets import offset_index
 from .token_weights import TokenWeights, in_windows, numbered
 from .top_k import largest_softmax
@@ -175,7 +176,7 @@ def window_scores(
     scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
     if bias is not None:
         scores = scores + bias
-    mask = window_mask(sizes, layout, windows)
+    mask = layout_mask(sizes, layout, windows)
     if mask is not None:
         scores = scores + mask.unsqueeze(1).repeat(windows.shape[0] // mask.shape[0], 1, 1, 1)
     return scores, v

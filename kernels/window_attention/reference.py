@@ -26,7 +26,7 @@ def window_attention(
     windows = cut(map_BC, layout)
     if fill is not None:
         windows = windows + fill.flatten()
-    mixed = attend(windows.unflatten(-1, [3, h, d]), bias, _mask(sizes, layout, qkv), drop)
+    mixed = attend(windows.unflatten(-1, [3, h, d]), bias, layout_mask(sizes, layout, qkv), drop)
     return merge(mixed, sizes, layout).unflatten(-1, [h, d])
 
 
@@ -43,7 +43,7 @@ def projected_window_attention(
     sizes = x.shape[1:-1]
     windows = F.linear(cut(x, layout), qkv_weight, qkv_bias)
     return merge(
-        attend(windows.unflatten(-1, [3, heads, -1]), bias, _mask(sizes, layout, windows), drop), sizes, layout
+        attend(windows.unflatten(-1, [3, heads, -1]), bias, layout_mask(sizes, layout, windows), drop), sizes, layout
     )
 
 
@@ -63,7 +63,8 @@ def attend(qkv: Tensor, bias: Tensor | None, mask: Tensor | None, drop: float = 
     return mixed.transpose(1, 2).flatten(2)
 
 
-def _mask(sizes: list[int], layout: WindowLayout, like: Tensor) -> Tensor | None:
+def layout_mask(sizes: list[int], layout: WindowLayout, like: Tensor) -> Tensor | None:
+    """Return what `window_mask` does, kept where it may be."""
     if torch.jit.is_scripting():
         return window_mask(sizes, layout, like)
     return kept_window_mask(sizes, layout, like)
