@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
@@ -101,7 +102,7 @@ def _measure(table: Table, asked: list[str], parser: argparse.ArgumentParser) ->
             parser.error(f"no row {row}; there are {', '.join(table.rows)}")
     lines = "\n".join(table.compared(row) for row in asked or table.rows).splitlines()
     head = [table.head, "|" + " --- |" * (table.head.count("|") - 1)]
-    note = ["", table.note] if table.note else []
+    note = ["", textwrap.fill(table.note, 120)] if table.note else []
     if asked:
         record_part(table.title, head, lines, note)
     else:
