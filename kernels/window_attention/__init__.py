@@ -18,8 +18,6 @@ if HAS_TRITON:
 
 FEW_TOKENS = 2**10
 """Of so few, all windows are computed at once on a CPU: their products are too small to be cut into several."""
-MANY_SCORES = 2**23
-"""With so many, a gradient on a CPU makes them again rather than keep them: new memory costs more than the products."""
 
 
 def window_attention(
@@ -101,6 +99,4 @@ def _in_turns(x: Tensor, sizes: tuple[int, ...], heads: int, layout: WindowLayou
     if x.device.type != "cpu" or drop > 0 or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     tokens = prod(padded_sizes(sizes, layout.window))
-    if not torch.is_grad_enabled():
-        return x.shape[0] * tokens > FEW_TOKENS
-    return x.shape[0] * heads * tokens * prod(layout.window) > MANY_SCORES
+    return x.shape[0] * tokens > FEW_TOKENS

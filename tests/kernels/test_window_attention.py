@@ -20,8 +20,8 @@ LAYOUTS = {
 
 @pytest.fixture
 def in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let windows follow one another also where a gradient is wanted of few scores."""
-    monkeypatch.setattr(import_module("foveal.kernels.window_attention"), "MANY_SCORES", 0)
+    """Let windows follow one another also where they are few."""
+    monkeypatch.setattr(import_module("foveal.kernels.window_attention"), "FEW_TOKENS", 0)
 
 
 @pytest.mark.usefixtures("in_turns")
