@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,11 +137,24 @@ def check_folder(
         findings.append(_checked(item, label, labels is not None, kinds, options or {}, apart))
         if progress:
             progress(len(findings), len(inventory.items))
-    _tell_duplicates(findings)
-    report = Report(input, labels, findings, [each.name for each in stray], inventory.ignored)
-    known = sorted((each.item.name, *_digests(each)) for each in report.usable)
-    report.digest = fingerprint_of(known)
-    return report
+    return _compared(Report(input, labels, findings, [each.name for each in stray], inventory.ignored))
+
+
+def check_files(input: Path, names: Sequence[str], kinds: tuple[Kind, ...], progress: Progress | None = None) -> Report:
+    """Read some files of a folder, each as a thing of its own, also those of one DICOM series, and report.
+
+    Args:
+        input: the folder.
+        names: of the files in it.
+        kinds: the formats.
+        progress: told after each file.
+    """
+    findings = []
+    for name in names:
+        findings.append(_checked(Item(input / name, name), None, False, kinds, {}, 0.0))
+        if progress:
+            progress(len(findings), len(names))
+    return _compared(Report(input, None, findings))
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -152,6 +165,13 @@ def write_report(report: Report, path: Path) -> None:
     """
     with written_beside(path) as part:
         part.write_text(json.dumps(report.written(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _compared(report: Report) -> Report:
+    """Return a report after telling of duplicates in it, and with its fingerprint."""
+    _tell_duplicates(report.findings)
+    report.digest = fingerprint_of(sorted((each.item.name, *_digests(each)) for each in report.usable))
+    return report
 
 
 def fingerprint_of(known: list[tuple[str, ...]]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from .check import with_progress
-from .checks import Report, check_folder, times
+from .checks import Report, check_files, check_folder, times
 from .datasets.group_split import Part, groups_of
 from .datasets.image_masks import found_group, group_expression
 from .fingerprint import Facts
@@ -96,7 +96,7 @@ def look(
     kinds: tuple[Kind, ...] = ("image",),
     apart: float = 0.0,
     add: Callable[[Report], None] | None = None,
-    option: str = "--labels",
+    names: Sequence[str] | None = None,
 ) -> Report:
     """Read every file as `check` does.
 
@@ -107,13 +107,15 @@ def look(
         kinds: the formats.
         apart: see `checks.check_folder`.
         add: adds what the app looks at beside.
-        option: that of the labels in `check`.
+        names: of the files to read, each by itself; None for all, DICOM series as one.
 
     Raises:
         UserError: a file cannot be used, or labels do not fit; says how many, the first, and how to see all.
     """
 
     def read(tell: Any) -> Report:
+        if names is not None:
+            return check_files(images, names, kinds, tell)
         report = check_folder(images, labels, kinds, None, tell, apart)
         if add:
             add(report)
@@ -123,9 +125,10 @@ def look(
     wrong = [f"{each.item.name}: {text}" for each in report.findings for text in each.errors]
     wrong += [f"{name}: labels that belong to no file" for name in report.stray_labels] + report.problems
     if wrong:
-        more = f" {option} {labels}" if labels else ""
+        more = f" --labels {labels}" if labels else ""
         raise UserError(
-            f"{images}: {len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong, the first is {wrong[0]}; "
+            f"{images}: {len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong, the first is "
+            f"{wrong[0].rstrip('.')}; "
             f"`foveal {app} check --input {images}{more}` lists all. Mend them, then give the same command again."
         )
     return report

@@ -40,7 +40,7 @@ def init_classes(
         things, notes = _in_folders(files, input, layout), ["a folder for each class"]
     things, told = _with_patients(things, input, patient)
     things = deal_classes(things, seed, input, "images")
-    report = look("medseg", input, kinds=("image", "dicom"))
+    report = look("medseg", input, kinds=("image", "dicom"), names=[each.name for each in things])
     classes = Counter(each.label for each in things)
     training = sum(each.split == "train" for each in things)
     side, why_side = _side(report)

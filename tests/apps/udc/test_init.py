@@ -1,0 +1,57 @@
+"""The command `init` on pictures taken through a display, and on clean ones."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from foveal.core.cli import main
+from foveal.tests.fixtures.own_data import scored, split_of, train_a_step
+from foveal.tests.fixtures.photographs import picture
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for number in range(4):
+        picture(tmp_path / "phone" / "clean" / f"p{number}.png", (72, 80))
+
+
+def written(name):
+    content = yaml.safe_load(Path(name).read_text())
+    return content["base"], content["data"]["init_args"]
+
+
+def test_pairs_are_trained_on_as_they_are(capsys):
+    shutil.copytree("phone/clean", "phone/degraded")
+    assert main(["init", "udc", "phone"]) == 0
+    out = capsys.readouterr().out
+    assert "4 pairs of a degraded and a clean picture of 80 × 72 pixels" in out
+    assert "check --input phone/degraded --clean phone/clean" in out
+    base, data = written("phone.yaml")
+    assert base == "configs/udc/dwformer_poled.yaml"
+    assert "camera" not in data
+    rows = split_of("phone_split.csv")
+    assert scored(train_a_step("udc", "phone.yaml")) == {row["name"] for row in rows if row["split"] == "validation"}
+
+
+def test_clean_pictures_alone_are_degraded_by_a_model():
+    assert main(["udc", "init", "phone/clean", "--display", "poled"]) == 0
+    base, data = written("clean.yaml")
+    assert base == "configs/udc/dwformer_folder.yaml"
+    assert data["camera"]["init_args"] == {"display": "poled"}
+    train_a_step("udc", "clean.yaml")
+
+
+def test_what_is_missing_is_told(capsys):
+    Path("phone/clean").rename("phone/degraded")
+    assert main(["udc", "init", "phone"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: phone: has degraded pictures, but no folder of clean ones. Expected:\n  FOLDER/degraded/<name>.png"
+    )
+    shutil.copytree("phone/degraded", "phone/clean")
+    Path("phone/clean/p2.png").unlink()
+    assert main(["udc", "init", "phone"]) == 2
+    assert "the first is p2.png: has no partner in phone/clean; `foveal udc check " in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""The command `init` on features of slides."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from foveal.core.cli import main
+from foveal.tests.fixtures.bags import write_folder
+from foveal.tests.fixtures.own_data import scored, split_of, train_a_step
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_the_config_trains_on_features_with_patients_apart(capsys):
+    write_folder(Path("cohort"), 16, per_patient=2)
+    assert main(["init", "wsi", "cohort"]) == 0
+    out = capsys.readouterr().out
+    assert "features of bags 16" in out
+    assert "columns of labels.csv: slide (slides), label (class), patient (patient)" in out
+    rows = split_of("cohort_split.csv")
+    net = yaml.safe_load(Path("cohort.yaml").read_text())["model"]["init_args"]["net"]["init_args"]
+    assert net == {"num_classes": 2, "in_channels": 8, "dim": 4}
+    run = train_a_step("wsi", "cohort.yaml")
+    assert scored(run) == {row["slide"] for row in rows if row["split"] == "validation"}
+
+
+def test_the_parts_of_a_table_are_kept():
+    _, table = write_folder(Path("cohort"), 12)
+    lines = table.read_text().splitlines()
+    parts = ["split", *["train"] * 6, *["val"] * 3, *["test"] * 3]
+    table.write_text("\n".join(f"{line},{part}" for line, part in zip(lines, parts, strict=True)))
+    assert main(["wsi", "init", "cohort"]) == 0
+    rows = split_of("cohort_split.csv")
+    assert [row["slide"] for row in rows if row["split"] == "validation"] == ["s6", "s7", "s8"]
+
+
+def test_what_is_missing_is_told(capsys):
+    Path("cohort").mkdir()
+    assert main(["wsi", "init", "cohort"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: cohort: holds neither features nor slides. Expected:\n  FOLDER/features/<slide>.h5"
+    )
+    Path("cohort/a.svs").touch()
+    assert main(["wsi", "init", "cohort"]) == 2
+    assert capsys.readouterr().err == (
+        "error: cohort: holds 1 slides, but no features of them, which a training reads. Make them, then give the same "
+        "command again:\n  foveal wsi features --input cohort --output cohort/features\n"
+    )
+    _, table = write_folder(Path("cohort"), 4)
+    table.write_text("name,label\nother,tumour\n")
+    assert main(["wsi", "init", "cohort"]) == 2
+    assert "no column names the slides, such as s0; its columns are name, label" in capsys.readouterr().err
+    table.unlink()
+    assert main(["wsi", "init", "cohort"]) == 2
+    assert "cohort: holds no CSV file of the classes. Expected:" in capsys.readouterr().err
