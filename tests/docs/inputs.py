@@ -14,13 +14,9 @@ from foveal.tests.fixtures import bags, dated, dicom, geotiff, masks, pixelwise,
 from foveal.tests.fixtures.photographs import picture
 
 
-def write_inputs(page: Path, text: str) -> None:
-    """Write into the working directory whatever a page's blocks name.
-
-    Args:
-        page: whose name tells what a folder of slides holds.
-        text: of the blocks.
-    """
+def write_inputs(page: Path) -> None:
+    """Write into the working directory whatever a page names."""
+    text = page.read_text()
     for name, write in INPUTS.items():
         if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w.-])", text):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +26,7 @@ def write_inputs(page: Path, text: str) -> None:
 def pictures(folder: Path) -> None:
     """Write three photographs."""
     for number in range(3):
-        picture(folder / f"picture{number}.png", (40, 48))
+        picture(folder / f"picture{number}.png", (80, 96))
 
 
 def pairs(folder: Path) -> None:
@@ -109,6 +105,7 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     "study/series": dicom.write_series,
     "volumes": volume_folder,
     "datasets/nnUNet_raw/Dataset001_Mine": nnunet,
+    "datasets/restoration/kodak": pictures,
     "datasets/udc/train/poled/degraded": pictures,
     "datasets/udc/train/poled/clean": pictures,
     "scene.tif": lambda path: geotiff.write_raster(path, geotiff.samples(1)),
