@@ -34,9 +34,9 @@ def masked_nystrom_attention(
     """Return what `nystrom_attention` does of the tokens that are marked; the others are nowhere keys."""
     real = real_BN[:, None, :, None]
     q, k, v = q * real, k * real, v * real
-    counts = real.unflatten(2, (landmarks, -1)).sum(3)
-    q_means = q.unflatten(2, (landmarks, -1)).sum(3) / (counts + 1e-8)
-    k_means = k.unflatten(2, (landmarks, -1)).sum(3) / (counts + 1e-8)
+    counts = real.unflatten(2, (landmarks, -1)).sum(3).double()  # to which half precision could add no such number
+    q_means = (q.unflatten(2, (landmarks, -1)).sum(3) / (counts + 1e-8)).to(q.dtype)
+    k_means = (k.unflatten(2, (landmarks, -1)).sum(3) / (counts + 1e-8)).to(k.dtype)
     seen, real_means = real, counts > 0
     reads = _masked_softmax(q, k_means, seen & real_means.transpose(2, 3))
     between = _masked_softmax(q_means, k_means, real_means & real_means.transpose(2, 3))
