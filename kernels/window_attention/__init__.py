@@ -10,14 +10,17 @@ from ..backend import HAS_TRITON, runs_on_triton
 from ..group_attention import group_attention
 from . import reference
 from .groups import window_groups
-from .layout import WindowLayout, padded_sizes
+from .layout import WindowLayout, whole_sizes
 from .projected import projected_groups
+from .softmax import is_large
 
 if HAS_TRITON:
     from . import triton
 
 FEW_TOKENS = 2**10
 """Of so few, all windows are computed at once on a CPU: their products are too small to be cut into several."""
+FEW_SCORES = 2**20
+"""With no more of them the same is true in training."""
 
 
 def window_attention(
@@ -41,9 +44,9 @@ def window_attention(
     if torch.jit.is_scripting():
         return reference.window_attention(qkv, bias, layout, fill, drop)
     if HAS_TRITON and runs_on_triton("window_attention", qkv, triton.obstacle(qkv.shape[-1], layout, drop)):
-        return triton.window_attention(qkv, bias, fill, *layout)[0]
+        return triton.window_attention(qkv, bias, fill, *layout[:5])[0]
     sizes = qkv.shape[1:-3]
-    if not _in_turns(qkv, sizes, qkv.shape[-2], layout, drop):
+    if not _in_turns(qkv, sizes, qkv.shape[-2], bias, layout, drop):
         return reference.window_attention(qkv, bias, layout, fill, drop)
     table = None if bias is None else bias.flatten(1)
     return group_attention(qkv.flatten(1, -4), window_groups(sizes, layout), table, fill).unflatten(1, sizes)
@@ -81,7 +84,7 @@ def projected_window_attention(
         return F.linear(mixed, proj_weight, proj_bias)
     shape = [3, heads, qkv_weight.shape[0] // 3 // heads]
     on_triton = HAS_TRITON and runs_on_triton("window_attention", x, triton.obstacle(shape[2], layout, drop))
-    in_turns = not on_triton and _in_turns(x, x.shape[1:-1], heads, layout, drop)
+    in_turns = not on_triton and _in_turns(x, x.shape[1:-1], heads, bias, layout, drop)
     if not on_triton and not in_turns:
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
         return F.linear(mixed, proj_weight, proj_bias)
@@ -94,9 +97,17 @@ def projected_window_attention(
     return F.linear(mixed.flatten(-2), proj_weight, proj_bias)
 
 
-def _in_turns(x: Tensor, sizes: tuple[int, ...], heads: int, layout: WindowLayout, drop: float) -> bool:
+def _in_turns(
+    x: Tensor, sizes: tuple[int, ...], heads: int, bias: Tensor | None, layout: WindowLayout, drop: float
+) -> bool:
     """Tell whether windows follow one another: on a CPU, in a program that is run and not recorded, where it pays."""
     if x.device.type != "cpu" or drop > 0 or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
-    tokens = prod(padded_sizes(sizes, layout.window))
-    return x.shape[0] * tokens > FEW_TOKENS
+    whole = whole_sizes(sizes, layout)
+    nothing_added = bias is None and max(layout.shift) == 0 and whole == list(sizes)
+    if nothing_added and is_large(prod(layout.window)):  # PyTorch's fused form of all windows makes no map of scores
+        return False
+    tokens = prod(whole)
+    if not torch.is_grad_enabled():
+        return x.shape[0] * tokens > FEW_TOKENS
+    return x.shape[0] * heads * tokens * prod(layout.window) > FEW_SCORES

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from ..group_attention.groups import Group, constants, over_axes
-from .layout import PENALTY, WindowLayout, padded_sizes
+from .layout import PENALTY, WindowLayout, hashable, whole_sizes
 
 
 class Stripe(NamedTuple):
@@ -28,21 +28,20 @@ class Stripe(NamedTuple):
 
 def window_groups(sizes: Sequence[int], layout: WindowLayout) -> tuple[Group, ...]:
     """Return the windows of a map; without padding among the queries, nor among the keys where it is masked."""
-    plain = layout._replace(window=tuple(layout.window), shift=tuple(layout.shift))
-    return _window_groups(tuple(sizes), plain)
+    return _window_groups(tuple(sizes), hashable(layout))
 
 
 @lru_cache(maxsize=32)
 def _window_groups(sizes: tuple[int, ...], layout: WindowLayout) -> tuple[Group, ...]:
     with constants():
-        kinds = [_kinds(_stripes(axis, size, layout)) for axis, size in enumerate(sizes)]
+        whole = whole_sizes(sizes, layout)
+        kinds = [_kinds(_stripes(axis, size, whole[axis], layout)) for axis, size in enumerate(sizes)]
         found = [_group(kind, sizes, layout.mask_padding) for kind in product(*kinds)]
         return tuple(group for group in found if group is not None)
 
 
-def _stripes(axis: int, size: int, layout: WindowLayout) -> list[Stripe]:
+def _stripes(axis: int, size: int, whole: int, layout: WindowLayout) -> list[Stripe]:
     side, shift = layout.window[axis], layout.shift[axis]
-    whole = padded_sizes([size], [side])[0]
     turn = size if layout.roll_first else whole
     places = [(i + shift) % turn if i < turn else size for i in range(whole)]
     places = [place if place < size else -1 for place in places]

@@ -20,7 +20,7 @@ PENALTY = -100.0
 
 
 class WindowLayout(NamedTuple):
-    """A cut of maps into windows. A map is padded at the end of each axis to whole windows.
+    """A cut of maps into windows. A map is padded at the end of each axis to whole windows, or further.
 
     Attributes:
         window: tokens along each axis.
@@ -29,6 +29,7 @@ class WindowLayout(NamedTuple):
         dilated: let a window's tokens lie as far apart as the map allows, not side by side.
         roll_first: roll before padding, not after; the same where nothing is padded.
         mask_padding: let padding be no key.
+        multiple: what each axis is padded to multiples of, where these are whole windows; None for the window.
     """
 
     window: list[int]
@@ -36,6 +37,7 @@ class WindowLayout(NamedTuple):
     dilated: bool = False
     roll_first: bool = False
     mask_padding: bool = False
+    multiple: list[int] | None = None
 
 
 def padded_sizes(sizes: list[int], window: list[int]) -> list[int]:
@@ -43,11 +45,23 @@ def padded_sizes(sizes: list[int], window: list[int]) -> list[int]:
     return [(size + side - 1) // side * side for size, side in zip(sizes, window)]  # noqa: B905
 
 
+def whole_sizes(sizes: list[int], layout: WindowLayout) -> list[int]:
+    """Return the sizes of the axes after the padding of a layout."""
+    multiple = layout.multiple  # TorchScript tells None from a list in a variable alone
+    return padded_sizes(sizes, layout.window if multiple is None else multiple)
+
+
+def hashable(layout: WindowLayout) -> WindowLayout:
+    """Return the layout with tuples for lists."""
+    multiple = None if layout.multiple is None else tuple(layout.multiple)
+    return layout._replace(window=tuple(layout.window), shift=tuple(layout.shift), multiple=multiple)
+
+
 def cut(x: Tensor, layout: WindowLayout) -> Tensor:
     """Pad, roll and cut a map: (B, *spatial, C) -> (B * G, N, C), windows and the tokens in them in raster order."""
     sizes = x.shape[1:-1]
     axes = list(range(1, len(sizes) + 1))
-    whole = padded_sizes(sizes, layout.window)
+    whole = whole_sizes(sizes, layout)
     back = [-shift for shift in layout.shift]
     if layout.roll_first and max(layout.shift) > 0:
         x = torch.roll(x, back, axes)
@@ -61,7 +75,7 @@ def cut(x: Tensor, layout: WindowLayout) -> Tensor:
 def merge(windows: Tensor, sizes: list[int], layout: WindowLayout) -> Tensor:
     """Undo `cut`: (B * G, N, C) -> (B, *sizes, C)."""
     axes = list(range(1, len(sizes) + 1))
-    whole = padded_sizes(sizes, layout.window)
+    whole = whole_sizes(sizes, layout)
     x = unpartition(windows, whole, layout.window, layout.dilated)
     if not layout.roll_first and max(layout.shift) > 0:
         x = torch.roll(x, layout.shift, axes)
@@ -119,7 +133,7 @@ def window_mask(sizes: list[int], layout: WindowLayout, like: Tensor, penalty: f
         like: of the dtype and device that are wanted.
         penalty: see `PENALTY`; TorchScript knows no constants of a file.
     """
-    whole = padded_sizes(sizes, layout.window)
+    whole = whole_sizes(sizes, layout)
     mask: Tensor | None = None
     if max(layout.shift) > 0:
         labels = torch.zeros(whole, dtype=torch.int64, device=like.device).unsqueeze(0).unsqueeze(-1)
@@ -145,8 +159,7 @@ def kept_window_mask(sizes: Sequence[int], layout: WindowLayout, like: Tensor) -
     """Return what `window_mask` does; made once for the same sizes, where no program is being recorded."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return window_mask(list(sizes), layout, like)
-    hashable = layout._replace(window=tuple(layout.window), shift=tuple(layout.shift))
-    return _window_mask(tuple(sizes), hashable, like.dtype, like.device)
+    return _window_mask(tuple(sizes), hashable(layout), like.dtype, like.device)
 
 
 @lru_cache(maxsize=8)
@@ -154,11 +167,14 @@ def _window_mask(
     sizes: tuple[int, ...], layout: WindowLayout, dtype: torch.dtype, device: torch.device
 ) -> Tensor | None:
     with torch.inference_mode(False):
-        whole = layout._replace(window=list(layout.window), shift=list(layout.shift))
-        return window_mask(list(sizes), whole, torch.empty(0, dtype=dtype, device=device))
+        return window_mask(list(sizes), layout, torch.empty(0, dtype=dtype, device=device))
 
 
 def _pad(x: Tensor, sizes: list[int], whole: list[int]) -> Tensor:
+    if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript leaves out such a block alone
+        # Padding by nothing copies; an exported program does so, as it may be run at other sizes.
+        if not torch.compiler.is_exporting() and not torch.jit.is_tracing() and list(sizes) == whole:
+            return x
     missing = [0, 0]
     for axis in range(len(sizes) - 1, -1, -1):
         missing += [0, whole[axis] - sizes[axis]]

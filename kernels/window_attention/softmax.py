@@ -8,7 +8,8 @@ from torch import Tensor
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, drop: float = 0.0) -> Tensor:
     """Return softmax(q k^T / sqrt(d) + added) v.
 
-    It is PyTorch's fused form, but with gradients on a CPU, where writing it out is quicker.
+    It is PyTorch's fused form, but with gradients on a CPU, where writing it out is quicker, unless keys are many and
+    nothing is added.
 
     Args:
         q: (..., n, d).
@@ -17,9 +18,14 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, added: Tensor | None, dro
         added: to the scores, expands to (..., n, m); None for nothing.
         drop: rate of dropout of the weights.
     """
-    if is_written_out(q, drop):
+    if is_written_out(q, drop) and (added is not None or not is_large(k.shape[-2])):
         return written_out(q, k, v, added)
     return F.scaled_dot_product_attention(q, k, v, added, drop)
+
+
+def is_large(keys: int) -> bool:
+    """Tell whether keys are so many that PyTorch's fused form has the quicker gradient on a CPU, too."""
+    return keys >= 128
 
 
 def is_written_out(q: Tensor, drop: float = 0.0) -> bool:

@@ -382,6 +382,8 @@ def obstacle(d: int, layout: WindowLayout, drop: float) -> str:
         return f"maps of {len(layout.window)} axes do not fit, those of at most 3 do"
     if d > WIDEST:
         return f"heads of {d} channels do not fit, at most {WIDEST} do"
+    if layout.multiple is not None:
+        return "it pads to no more than whole windows"
     if layout.dilated and max(layout.shift) > 0:
         return "it does not shift windows that are spread over the map"
     return "it drops no attention weights" if drop > 0 else ""

@@ -15,6 +15,8 @@ LAYOUTS = {
     "hidden": ((5, 9), WindowLayout([4, 4], [2, 1], False, False, True)),
     "grid": ((7, 9), WindowLayout([4, 2], [0, 0], True, False, True)),
     "volume": ((3, 4, 5), WindowLayout([2, 2, 3], [1, 1, 1])),
+    "padded further": ((5, 7), WindowLayout([4, 2], [0, 0], True, False, True, [8, 4])),
+    "padded further, seen": ((5, 7), WindowLayout([4, 2], [0, 0], True, False, False, [8, 4])),
 }
 
 

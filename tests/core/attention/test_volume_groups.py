@@ -5,7 +5,6 @@ from foveal.core.attention.volume_groups import (
     VolumeGroupAttention,
     VolumeGroupBlock,
     dilated_members,
-    key_bias,
 )
 
 
@@ -61,8 +60,6 @@ def test_gradients_are_those_of_finite_differences(dilated, interval, batch):
 
 
 def test_groups_of_padding_alone_stay_finite_in_half_precision():
-    real = torch.zeros(1, 4, dtype=torch.float16)
-    assert torch.isfinite(key_bias(real)).all()
     made = VolumeGroupBlock(6, 2, (1, 2, 2), True, 8)
     x = volume(1, 8, 9).float().requires_grad_()  # seven of eight groups along the depth are padding
     with torch.autocast("cpu", dtype=torch.bfloat16):

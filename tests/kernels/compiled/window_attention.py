@@ -11,8 +11,8 @@ def calls():
             tokens = torch.Size(layout.window).numel()
             bias = torch.empty(heads, tokens, tokens, device="meta")
             fill = torch.empty(3, heads, channels, device="meta") if filled else None
-            out, sums = triton.window_attention(qkv, bias, fill, *layout)
-            triton.window_attention_backward(qkv, bias, fill, out, sums, out, *layout)
+            out, sums = triton.window_attention(qkv, bias, fill, *layout[:5])
+            triton.window_attention_backward(qkv, bias, fill, out, sums, out, *layout[:5])
 
         return run
 

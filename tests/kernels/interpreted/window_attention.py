@@ -91,10 +91,10 @@ def test_it_neither_reads_nor_writes_beyond_its_operands(case):
     layout = CASES[case][1]
     qkv, bias, fill = pairs = [guarded(each) for each in operands(*CASES[case])]
     tensors = qkv[0], bias[0], fill[0]
-    out, sums = triton.window_attention(*tensors, *layout)
+    out, sums = triton.window_attention(*tensors, *layout[:5])
     (out, out_memory), (sums, sums_memory) = guarded(out), guarded(sums)
     grad, memory = guarded(torch.ones_like(out))
-    results = out, sums, *triton.window_attention_backward(*tensors, out, sums, grad, *layout)
+    results = out, sums, *triton.window_attention_backward(*tensors, out, sums, grad, *layout[:5])
     assert all(torch.isfinite(each).all() for each in results)
     memories = memory, out_memory, sums_memory, *(memory for _, memory in pairs)
     assert all(each.isnan().sum() == 128 for each in memories)
@@ -106,8 +106,8 @@ def test_every_result_is_written(case, monkeypatch):
     empty = torch.Tensor.new_empty
     monkeypatch.setattr(torch.Tensor, "new_empty", lambda *args, **options: empty(*args, **options).fill_(torch.nan))
     tensors, layout = operands(*CASES[case]), CASES[case][1]
-    out, sums = triton.window_attention(*tensors, *layout)
-    results = out, sums, *triton.window_attention_backward(*tensors, out, sums, torch.ones_like(out), *layout)
+    out, sums = triton.window_attention(*tensors, *layout[:5])
+    results = out, sums, *triton.window_attention_backward(*tensors, out, sums, torch.ones_like(out), *layout[:5])
     assert all(torch.isfinite(each).all() for each in results)
 
 
@@ -178,7 +178,7 @@ def test_it_is_a_proper_operator_that_compiles_in_one_graph(optional):
     layout = CASES["padded"][1]
     tensors = [each.requires_grad_() for each in operands((4, 5), layout, 1, 3)]
     qkv, bias, fill = tensors if optional else (tensors[0], None, None)
-    torch.library.opcheck(triton.window_attention, (qkv, bias, fill, *layout))
+    torch.library.opcheck(triton.window_attention, (qkv, bias, fill, *layout[:5]))
     with use_backend("triton"):
         compiled = torch.compile(window_attention, fullgraph=True, backend="aot_eager")
         assert torch.equal(compiled(qkv, bias, layout, fill), window_attention(qkv, bias, layout, fill))
