@@ -76,9 +76,9 @@ def training(plain: Callable[..., Tensor], ours: nn.Module, *sizes: Size) -> For
     cotangent = torch.randn(ours(*inputs).shape)
     apart = isinstance(plain, nn.Module)
 
-    def gradients(network: Callable[..., Tensor], weights: list[nn.Parameter]) -> Tensor:
+    def gradients(network: Callable[..., Tensor], weights: list[nn.Parameter]) -> tuple[Tensor, ...]:
         found = torch.autograd.grad(network(*inputs), [*inputs, *weights], cotangent, materialize_grads=True)
-        return torch.cat([each.flatten() for each in found[: len(inputs) if apart else None]])
+        return found[: len(inputs) if apart else None]
 
     own = list(ours.parameters())
     theirs = list(plain.parameters()) if isinstance(plain, nn.Module) else own
@@ -484,4 +484,4 @@ ROWS: Rows = {
 }
 
 if __name__ == "__main__":
-    run_forms(__file__, __doc__, "Attention blocks", ROWS)
+    run_forms(None, __doc__, "Attention blocks", ROWS)

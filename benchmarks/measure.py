@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import re
 import sys
@@ -23,10 +24,13 @@ from foveal.core.bench.measure import status_megabytes as status_megabytes
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
-Forms = tuple[Callable[[], Tensor], Callable[[], Tensor]]
+Found = Tensor | tuple[Tensor, ...]
+Forms = tuple[Callable[[], Found], Callable[[], Found]]
 """The plain form and ours, without arguments, each giving what both must agree on."""
 Rows = Mapping[str, Callable[[], Forms]]
 """What makes the forms of each row of a table; its docstring says what they do."""
+SHORT = 1.0
+"""Seconds for which forms that take less are repeated."""
 FORMS_HEAD = "| what | plain ms | ours ms | faster | plain MB | ours MB | memory | difference |"
 
 
@@ -110,24 +114,25 @@ def _measure(table: Table, asked: list[str], parser: argparse.ArgumentParser) ->
 
 
 def run_forms(
-    script: str, doc: str | None, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4
+    script: str | None, doc: str | None, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4
 ) -> None:
     """Run a benchmark of which every row is `compare_forms`."""
     table = forms_table(script, title, rows, checked, limit)
     run(doc, *table[:-1])
 
 
-def forms_table(script: str, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4) -> Table:
+def forms_table(script: str | None, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4) -> Table:
     """Return the table of which every row is `compare_forms`."""
     compared = partial(compare_forms, script, rows, checked or rows, limit)
     return Table(title, FORMS_HEAD, rows, compared, partial(form_megabytes, rows))
 
 
-def compare_forms(script: str, rows: Rows, checked: Rows, limit: float, name: str) -> str:
+def compare_forms(script: str | None, rows: Rows, checked: Rows, limit: float, name: str) -> str:
     """Hold the two forms of a row together, measure them and return the line of the table.
 
     Args:
-        script: the benchmark's file, whose `--peak ROW FORM` gives `form_megabytes`.
+        script: the benchmark's file, whose `--peak ROW FORM` gives `form_megabytes`; None for many small rows, whose
+            memory is then measured in this process.
         rows: of which the row is measured.
         checked: of which the row is held together: the same, or smaller or of higher precision; a row that is not among
             them has two forms of which neither gives what the other does.
@@ -136,17 +141,31 @@ def compare_forms(script: str, rows: Rows, checked: Rows, limit: float, name: st
     """
     torch.manual_seed(0)
     difference = _difference(*checked[name](), limit) if name in checked else "-"
-    slow, fast = medians([*rows[name]()])
-    large, small = (in_fresh_process(script, name, form) for form in ("plain", "ours"))
+    forms = rows[name]()
+    slow, fast = medians([*forms], 1)
+    if slow + fast < SHORT:
+        slow, fast = medians([*forms], min(50, int(SHORT / (slow + fast))))
+    else:
+        slow, fast = medians([*forms])
+    large, small = (
+        in_fresh_process(script, name, form) if script else own_megabytes(call)
+        for form, call in zip(("plain", "ours"), forms, strict=True)
+    )
     what = (rows[name].__doc__ or "").rstrip(".")
     return (
-        f"| {what} | {1e3 * slow:.0f} | {1e3 * fast:.0f} | {slow / fast:.2f}x "
+        f"| {what} | {_ms(slow)} | {_ms(fast)} | {slow / fast:.2f}x "
         f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference} |"
     )
 
 
-def _difference(plain: Callable[[], Tensor], ours: Callable[[], Tensor], limit: float) -> str:
-    expected, found = plain(), ours()
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.0f}" if seconds >= 0.0095 else f"{1e3 * seconds:.1f}"
+
+
+def _difference(plain: Callable[[], Found], ours: Callable[[], Found], limit: float) -> str:
+    expected, found = (
+        each if isinstance(each, Tensor) else torch.cat([part.flatten() for part in each]) for each in (plain(), ours())
+    )
     difference = float((found - expected).norm() / expected.norm())
     assert difference < limit, f"the two forms differ by {difference:.1e}"
     return f"{difference:.0e}"
@@ -156,6 +175,12 @@ def form_megabytes(rows: Rows, name: str, form: str) -> float:
     """Return the peak memory of one form of a row."""
     torch.manual_seed(0)
     return peak_megabytes(rows[name]()[form == "ours"])
+
+
+def own_megabytes(call: Callable[[], object]) -> float:
+    """Return the peak memory of a call that was made before, once this process has given back what it holds (glibc)."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return peak_megabytes(call)
 
 
 def in_fresh_process(script: str, *arguments: str) -> Any:

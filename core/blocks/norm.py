@@ -71,8 +71,10 @@ def has_channels_last(x: Tensor) -> bool:
 
     A batch of one may have any stride between images and still count as such for PyTorch; here it may not.
     """
+    if x.is_contiguous():
+        return False
     moved = x.movedim(1, -1)
-    return moved.stride() == torch.empty(moved.shape, device="meta").stride() and not x.is_contiguous()
+    return moved.stride() == torch.empty(moved.shape, device="meta").stride()
 
 
 def _with_channels_last(grad: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ LAYOUTS = {
 @pytest.fixture
 def in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let windows follow one another also where they are few."""
-    monkeypatch.setattr(import_module("foveal.kernels.window_attention"), "FEW_TOKENS", 0)
+    for few in ("FEW_TOKENS", "FEW_SCORES"):
+        monkeypatch.setattr(import_module("foveal.kernels.window_attention"), few, 0)
 
 
 @pytest.mark.usefixtures("in_turns")
