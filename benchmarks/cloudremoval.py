@@ -178,7 +178,7 @@ FILES = {
         lambda: pmaa(4),
     ),
 }
-LIMITS = Subject("cloudremoval", pmaa, (1, 12, 256, 256), (256, 256), "pixels", FILES)
+LIMITS = Subject("cloudremoval", pmaa, (1, 12, 64, 64), (64, 64), "pixels", FILES)
 NOT_FOR = (
     "Sizes are those of one date of three. Not for measuring under clouds: what is covered on every date is guessed, "
     "so look there for no changes, damage or harvests; and the image is of no single date."

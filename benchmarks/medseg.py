@@ -161,7 +161,7 @@ FILES = {
     "smallest": FileRow("`infer`, MSGA", (2, 2), grey_picture, "slice.png", "mask.png"),
     "large": FileRow("`infer`, MSGA in tiles of 256", (1024, 1024), grey_picture, "slice.png", "mask.png"),
 }
-LIMITS = Subject("medseg", msga, (1, 1, 256, 256), (256, 256), "pixels", FILES)
+LIMITS = Subject("medseg", msga, (1, 1, 64, 64), (64, 64), "pixels", FILES)
 NOT_FOR = (
     "Not for diagnosis: no weights come along, and what is trained here was not validated on anyone's patients. "
     "Memory of the position attention grows with the tile, not with the picture."

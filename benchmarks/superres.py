@@ -180,7 +180,7 @@ FILES = {
     "large": FileRow("`infer`, tiny x2", (1500, 2000), picture, "photograph.png", "larger.png"),
     "photograph": FileRow("`infer`, tiny x2", (4000, 6000), picture, "photograph.png", "larger.png"),
 }
-LIMITS = Subject("superres", tiny, (1, 3, 192, 192), (192, 192), "pixels", FILES)
+LIMITS = Subject("superres", tiny, (1, 3, 64, 64), (64, 64), "pixels", FILES)
 NOT_FOR = (
     "Not for measuring or identifying: detail that the small picture does not hold is guessed. The weights that come "
     "along know pictures shrunk by the bicubic filter; noise and compression are made larger with the rest."

@@ -115,7 +115,7 @@ FILES = {
     "smallest": FileRow("`infer`, DWFormer", (2, 2), picture, "picture.png", "restored.png"),
     "large": FileRow("`infer`, DWFormer in tiles of 128", (1024, 2048), picture, "picture.png", "restored.png"),
 }
-LIMITS = Subject("udc", dwformer, (1, 3, 256, 256), (256, 256), "pixels", FILES)
+LIMITS = Subject("udc", dwformer, (1, 3, 64, 64), (64, 64), "pixels", FILES)
 NOT_FOR = (
     "Not for evidence: what the display took away is guessed. Weights are for the display and the sensor whose "
     "pictures, real or simulated, they were trained on."
