@@ -235,11 +235,12 @@ def sources(
 
 
 def told_split(rows: Sequence[Mapping[str, str]], roots: Roots, seed: int, noun: str) -> str:
-    """Return how the data are split, in a sentence."""
+    """Return how the data are split, in a sentence; by a noun where patients are not known."""
     if not rows:
         return "split by the folders " + ", ".join(f"{root.name} ({part})" for part, root in roots.items())
     counts = Counter(row["split"] for row in rows)
     told = ", ".join(f"{counts[part]} {part}" for part in PARTS if counts[part])
+    noun = "patient" if "patient" in rows[0] else noun
     return f"split by {noun}, seed {seed}: {told}"
 
 

@@ -105,7 +105,7 @@ def find_masked(
     owners, told = patients_of(names, patient, images)
     parts = shared_parts(roots)
     rows = deal(owners, parts, seed, images) if parts else []
-    split = told_split(rows, roots, seed, "patient")
+    split = told_split(rows, roots, seed, "image")
     return Masked(
         roots, images, masks, () if labels else ("found",), reports, classes, told_classes, rows, [told, split]
     )

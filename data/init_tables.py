@@ -154,10 +154,12 @@ def told_classes(things: Sequence[Thing], noun: str, seed: int) -> list[str]:
     """Return sentences about classes, patients and split."""
     labels, parts = Counter(each.label for each in things), Counter(each.split for each in things)
     people = {each.person for each in things}
-    owners = f"{len(people)} patients" if any(each.patient for each in things) else "no patients known, each its own"
+    has_patients = any(each.patient for each in things)
+    owners = f"{len(people)} patients" if has_patients else "no patients known, each its own"
+    noun_of_split = "patient" if has_patients else noun.removesuffix("s")
     return [
         f"{len(things)} {noun}, {owners}; classes: {', '.join(f'{name} ({n})' for name, n in sorted(labels.items()))}",
-        f"split by patient, seed {seed}: {', '.join(f'{parts[part]} {part}' for part in PARTS if parts[part])}",
+        f"split by {noun_of_split}, seed {seed}: {', '.join(f'{parts[part]} {part}' for part in PARTS if parts[part])}",
     ]
 
 

@@ -39,7 +39,7 @@ def init_masks(input: Path, labels: Path | None, places: Places, patient: str | 
     names = ["object"] if classes == 2 else [f"class {number}" for number in range(1, classes)]
     net = {
         "num_classes": Noted(classes, "the background counts as one"),
-        "in_channels": Noted(channels, "of the images" if channels != 3 else "colours"),
+        "in_channels": Noted(channels, {1: "grey", 3: "colours"}.get(channels, "of the volumes")),
         "backbone": "resnet34",
     }
     rate = {"total_steps": steps}

@@ -50,7 +50,6 @@ def init(
     steps = min(max(1000 * training // 2, 5000), 250000)
     every = max(steps // PATCHES // 20, 1)
     data = {
-        "validation": None,
         **sources(found.layout, roots, lambda _: found.arguments, places.split),
         "modality": Noted(found.modality, found.why_modality),
         "relabel": Noted(found.relabel, "closes the gaps between stored values") if found.relabel else None,
@@ -80,7 +79,7 @@ def init(
             "check_val_every_n_epoch": Noted(every, f"epochs of {PATCHES} steps, about 20 times in all"),
         },
     }
-    told = [described(found.report, "files"), *found.told, told_patients, told_split(rows, roots, seed, "patient")]
+    told = [described(found.report, "files"), *found.told, told_patients, told_split(rows, roots, seed, "volume")]
     base = "configs/volseg/dformer_folder.yaml"
     infer = "--input NEW --output LABELS"
     write_config(places, "volseg", input, base, told, config, rows, found.check, infer)
