@@ -24,8 +24,8 @@ def gated_attention_pool(
     """Pool the instances of a bag by gated attention of several branches (Ilse et al. 2018, eq. 8 and 9).
 
     The strongest instances of a branch may be masked (Zhang et al. 2024, ACMIL, sec. 3.3): they are given as ranks, as
-    a number that is drawn for a rank needs no scores. The gates of all instances exist neither at once nor, but for
-    those of small bags, for the backward pass. On a GPU it is Triton kernels.
+    a number that is drawn for a rank needs no scores. The gates of all instances never exist at once, but on a CPU for
+    the backward pass, where they are at most `reference.KEPT`. On a GPU it is Triton kernels.
 
     Args:
         patches: (N, C), N from 1.
