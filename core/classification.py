@@ -61,6 +61,10 @@ class Classifier(Task):
         """Draw the last validation."""
         self._draw("val")
 
+    def ranking(self) -> tuple[str, str]:
+        """Return the loss of a case; the scores are of all cases together."""
+        return "nll", "min"
+
     def results(self) -> str:
         """Return every score of every set, with its 95% interval."""
         rows = [("set", "cases", "metric", "value")]

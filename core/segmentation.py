@@ -78,6 +78,7 @@ class Segmentation(Task):
         self.std = tuple(std or ())
         self.intensity = intensity or {}
         self.licence = licence
+        self.exhibit_facts = {"classes": {each.name: f"#{bytes(each.colour).hex()}" for each in self.labels()}}
 
     @abstractmethod
     def scores(self, probabilities: Tensor, masks: Tensor, spacing: Sequence[float] | None) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from ...core.attention_overlay import draw_attention, overlay
 from ...core.cases import Case
 from ...core.classification import Classifier
 from ...core.errors import UserError
+from ...core.report.showcase import Exhibit
 from ...core.weights.card import Card
 from .models.medusa import MEDUSA, AttentionMaps
 
@@ -142,7 +144,17 @@ class Classification(Classifier):
                 self.pictures = [_pictures(each) for each in self.looked]
             else:
                 probabilities = self._logits(batch["image"]).double().softmax(dim=1)
-        self.cases += self._cases(batch, probabilities)
+            for number, case in enumerate(self._cases(batch, probabilities)):
+                self.cases.append(case)
+                self.showcase.offer(case, partial(self._exhibit, batch, number, case))
+
+    def _exhibit(self, batch: dict[str, Any], number: int, case: Case) -> Exhibit:
+        """Return one case of a batch as the report shows it: with its attention and its probabilities."""
+        alone = {key: batch[key][number : number + 1] for key in ("image", "name", "label")}
+        drawn = _pictures(self._looked_at(alone)[1][0])
+        shares = {name: float(case[f"probability_{name}"]) for name in self.classes}
+        facts = {"truth": case["truth"], "predicted": case["predicted"], "probabilities": shares}
+        return Exhibit("classes", dict(zip(self.picture_titles, drawn, strict=False)), facts)
 
     def _forget(self) -> None:
         super()._forget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def _headline(run: Run) -> dict[str, Any] | None:
     """Return the result that the page begins with: the metric by which cases are ranked, of the first set."""
     for name, stage in run.stages.items():
         found = next((each for each in stage.results if each.metric == run.monitor), None) or stage.results[0]
-        return {"stage": STAGES[name], "result": found, "interval": found.methods[OURS]}
+        return {"stage": STAGES[name].lower(), "result": found, "interval": found.methods[OURS]}
     return None
 
 
@@ -109,6 +110,17 @@ def listed(stage: Stage, metric: str | None) -> list[dict[str, Any]]:
     if len(stage.cases) <= most:
         return stage.cases
     return sorted(stage.cases, key=lambda case: case.get(metric, 0))[:most] if metric else stage.cases[:most]
+
+
+def again(run: Run, stage: str) -> str:
+    """Return the command that makes an evaluation of a run, again or for the first time."""
+    command = {"val": "validate"}.get(stage, stage)
+    done = next((each for each in run.sessions if each.command == command and "command" in each.manifest), None)
+    return (
+        done.manifest["command"]
+        if done
+        else f"foveal {run.app} {command} --config {run.folder}/config.yaml --ckpt_path best"
+    )
 
 
 def points(panel: curves.Panel) -> list[dict[str, Any]]:
@@ -125,11 +137,13 @@ def number(value: float) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Write what a data module tells of itself: lists of words as one line, long numbers with commas."""
+    """Write what a data module tells of itself: words of a list in one line, the beginning of a hash."""
     if isinstance(value, list) and not any(isinstance(each, (dict, list)) for each in value):
         return ", ".join(map(str, value))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return f"{value[:12]}…"
     return value
 
 
@@ -163,6 +177,8 @@ def _environment() -> Environment:
         "interval": interval_text,
         "json": json.dumps,
         "points": points,
+        "again": again,
+        "facts": facts_of,
         "methods": methods_of,
     }
     return environment

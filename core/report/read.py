@@ -20,7 +20,7 @@ from ..results import OURS, Result, results
 from .showcase import FACTS
 
 STAGES = {"test": "Test", "val": "Validation"}
-NAMES = ("set", "name", "patient", "place", "truth", "predicted")
+NAMES = ("name", "set", "patient", "place", "truth", "predicted")
 """Columns of cases that name something, even where all of them are numbers."""
 INDEPENDENT = ("place", "patient")
 """Columns that name what was sampled independently, over which the intervals are."""
@@ -109,7 +109,7 @@ def read_run(folder: Path) -> Run:
     sessions = _sessions(folder)
     if not sessions:
         raise UserError(f"{folder}: is no run folder, it has no manifest.json; give the folder that fit or test wrote.")
-    app, network = _built(sessions[0].config)
+    app, network = _built(folder, sessions[0].config)
     stages = {name: stage for name in STAGES if (stage := _stage(folder, name))}
     return Run(folder, app, network, sessions, read_rows(folder / "metrics.csv")[1], stages)
 
@@ -130,11 +130,14 @@ def _json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is damaged ({error}); run the command that wrote it again.") from error
 
 
-def _built(config: str) -> tuple[str, str]:
+def _built(folder: Path, config: str) -> tuple[str, str]:
     """Return the app and the network's class out of a merged config."""
     import yaml
 
-    model = (yaml.safe_load(config) or {}).get("model") or {}
+    try:
+        model = (yaml.safe_load(config) or {}).get("model") or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{folder}: its merged config is damaged ({' '.join(str(error).split())}).") from error
     net = (model.get("init_args") or {}).get("net") or {}
     path = str(model.get("class_path", ""))
     app = path.partition(".apps.")[2].partition(".")[0] or path.rpartition(".")[2]
@@ -146,7 +149,8 @@ def _stage(folder: Path, name: str) -> Stage | None:
     if not rows:
         return None
     numbers = [each for each in columns if each not in NAMES and all(_is_number(row[each]) for row in rows)]
-    columns = [each for each in columns if each not in numbers] + numbers
+    texts = [each for each in NAMES if each in columns]
+    columns = [*texts, *(each for each in columns if each not in (*texts, *numbers)), *numbers]
     cases = [{each: float(row[each]) if each in numbers else row[each] for each in columns} for row in rows]
     return Stage(name, columns, cases, _results(folder, name, columns, cases), _shown(folder / f"showcase_{name}"))
 

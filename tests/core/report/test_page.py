@@ -1,0 +1,99 @@
+"""The page: what it says, what it leaves out, how large it may be."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from foveal.core.cases import write_cases
+from foveal.core.report import page as page_module
+from foveal.core.report.page import LARGEST, page
+from foveal.core.report.read import read_run
+from foveal.tests.fixtures.run_folder import MANIFEST, made_cases, made_run
+
+EVIL = "<script>alert('&\"')</script>"
+
+
+def written(folder: Path) -> str:
+    return page(read_run(folder))
+
+
+def test_it_tells_what_was_run_and_found(tmp_path: Path):
+    text = written(made_run(tmp_path / "light", ("slider", "overlay", "classes", "columns")))
+    for each in ("DLGSANet", "light.yaml", "02 January 2026", "0123456789ab", "1,234,567", "case 0", "bicubic"):
+        assert each in text
+    assert text.count('class="badge"') == 6
+    assert "rank 1 of 7" in text
+
+
+def test_nothing_is_fetched(tmp_path: Path):
+    text = written(made_run(tmp_path / "light"))
+    assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z/.]""", text)
+    assert "url(" not in text
+    assert "//" not in re.sub(r"data:image[^\"]*", "", text)
+
+
+def test_names_cannot_become_markup(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST | {"command": EVIL, "data": {EVIL: [{EVIL: EVIL}]}}))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"class_path": f"x.apps.y{EVIL}.z"}}))
+    write_cases(
+        folder / "cases_test.csv", [{"set": EVIL, "name": EVIL, EVIL: 1.0}, {"set": "b", "name": "c", EVIL: 2.0}]
+    )
+    facts = next(folder.glob("showcase_test/*/exhibit.json"))
+    content = json.loads(facts.read_text())
+    pictures = dict(zip((EVIL, "network"), content["pictures"].values(), strict=False))
+    facts.write_text(
+        json.dumps(
+            content | {"name": EVIL, "metric": EVIL, "pictures": pictures, "facts": {"before": EVIL, "after": EVIL}}
+        )
+    )
+    write_cases(folder / "metrics.csv", [{"step": 1, f"val/{EVIL}": 1.0, f"train/{EVIL}": 2.0}])
+    text = written(folder)
+    assert text.count("<script") == 1
+    assert "alert(" in text
+    assert "alert('" not in text
+
+
+def test_what_is_missing_is_told_with_the_command_that_adds_it(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    for name in ("cases_test.csv", "manifest_test.json"):
+        (folder / name).unlink()
+    text = written(folder)
+    assert f"foveal superres test --config {folder}/config.yaml --ckpt_path best" in text
+    (folder / "metrics.csv").unlink()
+    (folder / "cases_val.csv").unlink()
+    text = written(folder)
+    assert "foveal superres test" not in text
+    assert 'id="training"' not in text
+
+
+def test_a_kind_that_is_not_known_is_shown_as_columns(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    for path in folder.glob("showcase_*/*/exhibit.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "../../report"}))
+    assert "case-columns" in written(folder)
+
+
+def test_large_pictures_are_made_smaller_until_the_page_is_small_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = made_run(tmp_path / "light", side=128)
+    whole = len(written(folder))
+    monkeypatch.setattr(page_module, "LARGEST", whole // 2)
+    text = written(folder)
+    assert len(text.encode()) <= whole // 2
+    assert text.count("data:image") == 18
+    monkeypatch.setattr(page_module, "LARGEST", 42_000)
+    assert "made this page too large" in written(folder)
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    write_cases(folder / "cases_test.csv", made_cases(20_000))
+    text = written(folder)
+    assert len(text.encode()) <= LARGEST
+    assert "7500 of 20000" in text
+    assert "<td>20</td>" in text  # the worst is among them

@@ -1,0 +1,73 @@
+"""Reading a run folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from foveal.core.cases import write_cases
+from foveal.core.errors import UserError
+from foveal.core.report.read import facts_of, read_run
+from foveal.core.results import OURS, results
+from foveal.tests.fixtures.run_folder import made_cases, made_run
+
+
+def test_a_run_is_read_whole(tmp_path: Path):
+    run = read_run(made_run(tmp_path / "light"))
+    assert (run.app, run.network, run.monitor) == ("superres", "DLGSANet", "psnr")
+    assert [each.command for each in run.sessions] == ["fit", "test"]
+    assert list(run.stages) == ["test", "val"]
+    assert [each.facts["place"] for each in run.stages["test"].shown] == ["best", "median", "worst"]
+    assert len(run.curves) == 40
+    facts = facts_of(run.sessions[0])
+    assert (facts["config"], facts["took"], facts["commit"]) == ("light.yaml", "1 h 05 min", "0123456789ab")
+    assert facts["parameters"] == "1,234,567"
+
+
+def test_the_intervals_are_those_that_the_commands_print(tmp_path: Path):
+    run = read_run(made_run(tmp_path / "light"))
+    assert run.stages["val"].results == results(made_cases(7))
+
+
+def test_cases_of_one_place_are_drawn_together(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    cases = [{"set": "s", "name": str(i), "place": "ab"[i // 3], "psnr": float(i // 3)} for i in range(6)]
+    write_cases(folder / "cases_val.csv", cases)
+    stage = read_run(folder).stages["val"]
+    assert stage.results == results(cases, by="place")
+    assert stage.cases[2]["name"] == "2"
+
+
+def test_scores_of_all_cases_together_win_over_means(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    scores = [{"set": "s", "metric": "auc", "value": 0.5, "low": 0.25, "high": 0.75, "cases": 7}]
+    write_cases(folder / "scores_test.csv", scores)
+    (found,) = read_run(folder).stages["test"].results
+    assert (found.metric, found.cases, found.methods[OURS].low) == ("auc", 7, 0.25)
+
+
+def test_probabilities_are_no_metrics(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    write_cases(folder / "cases_val.csv", [{"set": "s", "name": "a", "probability_ill": "0.25", "nll": 1.0}])
+    stage = read_run(folder).stages["val"]
+    assert [each.metric for each in stage.results] == ["nll"]
+    assert stage.cases[0]["probability_ill"] == 0.25
+
+
+def test_what_is_missing_is_absent(tmp_path: Path):
+    (tmp_path / "manifest_test.json").write_text(json.dumps({"command": "foveal superres test", "start": None}))
+    run = read_run(tmp_path)
+    assert (run.stages, run.curves, run.monitor) == ({}, [], None)
+    assert facts_of(run.sessions[0]) == {}
+
+
+def test_another_folder_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match=r"is no run folder, it has no manifest\.json"):
+        read_run(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json: is damaged"):
+        read_run(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "config.yaml").write_text("model: {")
+    with pytest.raises(UserError, match="its merged config is damaged"):
+        read_run(tmp_path)
