@@ -118,7 +118,7 @@ def _base_layers(config: Path) -> list[str]:
     if not path.is_file():
         raise UserError(
             f"{config}: base {base} is not there; give a path from the folder of {config.name}, or a config of the "
-            "package such as configs/superres/quickstart.yaml"
+            "package such as configs/superres/demo_x2.yaml"
         )
     return [*_base_layers(path), "--config", str(path)]
 

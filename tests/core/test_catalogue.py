@@ -4,7 +4,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from foveal.core import catalogue
-from foveal.core.catalogue import apps, commands, configs, find_app, find_config, networks, settle_configs, summary
+from foveal.core.catalogue import (
+    apps,
+    commands,
+    configs,
+    find_app,
+    find_config,
+    networks,
+    settle_configs,
+    summary,
+    with_bases,
+)
 from foveal.core.errors import UserError
 from foveal.core.weights.card import Card
 
@@ -66,3 +76,17 @@ def test_a_summary_is_the_first_line_of_a_docstring(tmp_path):
 def test_commands_of_an_app_alone_are_those_that_it_names():
     assert commands("superres") == {}
     assert {"tissue", "tile", "features"} <= commands("wsi").keys()
+
+
+def test_a_config_builds_on_one_beside_it_or_on_one_of_the_package(tmp_path):
+    name = "configs/superres/demo_x2.yaml"
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"base: {name}\n")
+    assert with_bases(["--config", str(mine)]) == ["--config", str(configs()[name]), "--config", str(mine)]
+    beside = tmp_path / name
+    beside.parent.mkdir(parents=True)
+    beside.write_text("seed_everything: 1\n")
+    assert with_bases(["--config", str(mine)]) == ["--config", str(beside), "--config", str(mine)]
+    mine.write_text("base: other.yaml\n")
+    with pytest.raises(UserError, match=r"base other\.yaml is not there; give a path from the folder of mine\.yaml"):
+        with_bases(["--config", str(mine)])

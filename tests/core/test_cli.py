@@ -189,6 +189,18 @@ def test_help_lists_apps_and_commands(capsys, arguments):
     assert max(map(len, out.splitlines())) <= 100
 
 
+def test_init_takes_the_app_before_or_behind_the_word(capsys):
+    assert main(["init", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: foveal init <app> FOLDER [options]")
+    for words in (["init", "superres", "nowhere"], ["superres", "init", "nowhere"]):
+        assert main(words) == 2
+        assert capsys.readouterr().err.startswith("error: nowhere: there is no such folder")
+    assert main(["init"]) == 2
+    assert "init needs an app, then a folder" in capsys.readouterr().err
+    assert main(["init", "superes", "nowhere"]) == 2
+    assert "no app 'superes'; did you mean 'superres'" in capsys.readouterr().err
+
+
 def test_help_of_an_app_names_networks_and_the_words_that_were_typed(capsys):
     assert lightning_main(["run", "apps/superres", "--help"]) == 0
     out = capsys.readouterr().out
