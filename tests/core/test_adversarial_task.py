@@ -12,6 +12,8 @@ Halved = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
 class Toy(AdversarialTask):
     """A generator of one weight, and a discriminator of another or none."""
 
+    monitor = "val/loss"
+
     def __init__(self, discriminator=None, **options):
         rate = partial(torch.optim.SGD, lr=0.1)
         super().__init__(nn.Linear(1, 1), discriminator, rate, partial(rate, lr=0.2), **options)
