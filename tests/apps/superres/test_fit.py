@@ -1,4 +1,4 @@
-"""Every config of the app trains, is tested and enlarges an image; processes and restarts change nothing."""
+"""Processes and restarts change nothing of a training."""
 
 import os
 import subprocess
@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
-import foveal
-from foveal.core.catalogue import ROOT, configs, with_bases
+from foveal.core.catalogue import configs
 from foveal.core.cli import run_app
 from foveal.data.io.image import write_image
 from foveal.tests.fixtures.training import equal, state
@@ -30,45 +28,6 @@ def images(folder: str, scale: int = 1) -> None:
     for number in range(3):
         noise = np.random.default_rng(number).integers(0, 255, (3, 40 * scale, 48 * scale), dtype=np.uint8)
         write_image(Path(folder, f"{number}.png"), noise)
-
-
-def sources(content: object) -> list[dict]:
-    """The arguments of every data source in a config."""
-    if isinstance(content, list):
-        return [found for each in content for found in sources(each)]
-    if not isinstance(content, dict):
-        return []
-    inside = [found for each in content.values() for found in sources(each)]
-    return [content] if {"folder", "high"} & content.keys() else inside
-
-
-def generate(config: str, scale: int) -> None:
-    """Make images where a config and those that it builds on expect them."""
-    for layer in with_bases(["--config", str(ROOT / config)])[1::2]:
-        for source in sources(yaml.safe_load(Path(layer).read_text())):
-            images(source.get("folder") or source["high"], scale)
-            if "low" in source:
-                images(source["low"].format(scale=scale))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("config", CONFIGS)
-def test_every_config_trains_and_its_weights_enlarge(config: str) -> None:
-    named = [scale for scale in (2, 3, 4) if config.endswith(f"_x{scale}.yaml")]
-    scale = 2 if "quickstart" in config else next(iter(named), 4)
-    generate(config, scale)
-    fast = ["--config", "configs/trainer/debug.yaml", "--data.init_args.workers", "0", "--trainer.accelerator", "cpu"]
-    fast += ["--data.init_args.batch_size", "2", "--data.init_args.patch", "16", "--trainer.limit_val_batches", "1"]
-    fast += ["--trainer.limit_test_batches", "1"]
-    options = ["--config", config, *fast]
-    assert run_app("superres", ["fit", *options]) == 0
-    assert run_app("superres", ["test", *options, "--ckpt_path", "best"]) == 0
-    folder = Path("runs", Path(config).stem)
-    assert {"cases_test.csv", "curves.png", "samples.png", "last.ckpt"} < {each.name for each in folder.iterdir()}
-    model = foveal.load_model(folder / "best.ckpt")
-    assert model.card.scale == scale
-    with torch.inference_mode():
-        assert model(torch.rand(1, 3, 9, 11)).shape == (1, 3, 9 * scale, 11 * scale)
 
 
 def small(**data: object) -> str:

@@ -5,15 +5,12 @@ import pytest
 import torch
 import yaml
 
-import foveal
 from foveal.apps.udc.models.mpgnet import MPGNet
 from foveal.apps.udc.simulator_task import Simulation, noise_level
 from foveal.core.catalogue import ROOT, with_bases
 from foveal.core.cli import main
 from foveal.data.io.image import write_image
 from foveal.tests.fixtures.training import equal, state
-
-CONFIGS = ("mpgnet_poled", "mpgnet_toled", "quickstart_mpgnet")
 
 
 @pytest.fixture(autouse=True)
@@ -124,16 +121,3 @@ def test_resuming_changes_nothing():
     assert rates == pytest.approx([1e-4, 1e-3], rel=0.01)
     assert max(rates) < 1e-3
     assert whole["lr_schedulers"][0]["last_epoch"] == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("config", CONFIGS)
-def test_every_config_trains_and_its_weights_simulate(config):
-    given = options(config, "--config", "configs/trainer/debug.yaml")
-    assert main(["udc", "fit", *given]) == 0
-    assert main(["udc", "test", *given, "--trainer.limit_test_batches=1", "--ckpt_path", "best"]) == 0
-    weights = Path("runs", config, "best.ckpt")
-    assert foveal.load_model(weights).display == ("toled" if "toled" in config else "poled")
-    pictures("in")
-    assert main(["udc", "simulate", "--model", str(weights), "--input", "in", "--output", "out", "--quiet"]) == 0
-    assert len(list(Path("out").glob("*.png"))) == 2

@@ -1,62 +1,22 @@
-"""Every config of the app builds its network, trains, is tested, and its weights classify a bag."""
+"""Every config of the app builds its whole network; what is drawn of runs, and what a run refuses."""
 
-import csv
 from pathlib import Path
 
 import pytest
-import torch
 
 from foveal.core.catalogue import configs
 from foveal.core.cli import main
-from foveal.core.weights.load import load_model
-from foveal.tests.fixtures.bags import features, write_groups, write_h5, write_labels, write_table
+from foveal.tests.fixtures.bags import write_datasets
 from foveal.tests.fixtures.datasets_2d import merged
 from foveal.tests.fixtures.small_runs import shipped, whole_network
 
 CONFIGS = sorted(name for name in configs() if name.startswith("configs/wsi/"))
-QUICK = ("configs/wsi/quickstart_acmil.yaml",)
-TIMED = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CONFIGS]
 DEBUG = "configs/trainer/debug.yaml"
 
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def write_datasets(content):
-    """Write what the sources of a config read, into the working directory."""
-    channels = content["model"]["init_args"]["net"]["init_args"]["in_channels"]
-    data = content["data"]["init_args"]
-    for source in (*data["train"], *(data.get("validation") or []), *(data.get("test") or {}).values()):
-        options = source["init_args"]
-        match source["class_path"].rpartition(".")[2]:
-            case "BagTable":
-                write_table(Path(options["csv"]), 40, channels)
-            case "FeatureBags":
-                write_features(channels, **options)
-
-
-def write_features(channels, features, labels=None, names=None, **_):
-    kinds = len(names or "ab")
-    slides = [f"{part}_{number}" for part in ("train", "val", "test") for number in range(7 if kinds > 2 else 20)]
-    if labels is None:
-        write_groups(Path(features), slides, channels)
-        return
-    write_labels(
-        Path(labels),
-        [[name, number % kinds, name.partition("_")[0], f"p{number}"] for number, name in enumerate(slides)],
-        ["slide", "label", "split", "patient"],
-    )
-    if Path(features).suffix:
-        write_groups(Path(features), slides, channels)
-    else:
-        for number, name in enumerate(slides):
-            write_slide(Path(features) / f"{name}.h5", number, channels)
-
-
-def write_slide(path, number, channels):
-    write_h5(path, features(number, channels=channels))
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -76,21 +36,6 @@ def test_published_recipes_are_the_published_ones(config, capsys):
     expected = {"in_channels": 384, "dim": 128, "branches": 5, "top_k": 10, "mask_ratio": 0.6, "hidden": 128}
     assert expected.items() <= model["net"]["init_args"].items()
     assert not model["standardise"]
-
-
-@pytest.mark.parametrize("config", TIMED)
-def test_every_config_trains_and_its_weights_are_used(config):
-    content = merged(config)
-    write_datasets(content)
-    options = ["--config", config, "--config", DEBUG, "--trainer.accelerator", "cpu", "--data.workers", "0"]
-    options += ["--trainer.check_val_every_n_epoch", "1", "--trainer.limit_val_batches", "1.0"]
-    assert main(["wsi", "fit", *options]) == 0
-    assert main(["wsi", "test", *options, "--ckpt_path", "best"]) == 0
-    folder = Path("runs", Path(config).stem)
-    with (folder / "cases_test.csv").open() as file:
-        assert {row["truth"] for row in csv.DictReader(file)} <= set(load_model(folder / "best.ckpt").card.outputs)
-    net = load_model(folder / "best.ckpt")
-    assert net(torch.zeros(1, 3, net.in_channels)).shape == (1, net.num_classes)
 
 
 @pytest.mark.slow
