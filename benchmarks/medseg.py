@@ -153,7 +153,14 @@ CHECKED = ROWS | {"training": lambda: training(64, torch.float64)}
 def msga() -> tuple[nn.Module, Card]:
     """MSGA as published, for slices of one channel."""
     outputs = ("background", "first", "second", "third", "fourth")
-    facts = {"tile": 256, "overlap": 64, "size_multiple": 8, "channels": ("grey",), "outputs": outputs}
+    facts = {
+        "tile": 256,
+        "overlap": 64,
+        "size_multiple": 8,
+        "smallest_size": 16,
+        "channels": ("grey",),
+        "outputs": outputs,
+    }
     return built("medseg", MSGA, {}, activation="argmax", **facts)
 
 

@@ -143,7 +143,7 @@ FILES = {
     "smallest": FileRow("`infer`, PraNet", (2, 2), picture, "frame.png", "mask.png"),
     "large": FileRow("`infer`, PraNet at 352 x 352", (3000, 4000), picture, "frame.png", "mask.png"),
 }
-LIMITS = Subject("polyp", pranet, (1, 3, SMALL_SIDE, SMALL_SIDE), (SMALL_SIDE, SMALL_SIDE), "pixels", FILES)
+LIMITS = Subject("polyp", pranet, (1, 3, SIDE, SIDE), (SIDE, SIDE), "pixels", FILES)
 NOT_FOR = (
     "Not for finding polyps in patients: no weights come along, and a polyp smaller than a few pixels of 352 x 352 is "
     "not seen, however large the picture."

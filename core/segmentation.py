@@ -119,6 +119,7 @@ class Segmentation(Task):
             network=self.network,
             channels=("red", "green", "blue") if self.net.in_channels == 3 else ("grey",) * self.net.in_channels,
             size_multiple=multiple,
+            smallest_size=getattr(self.net, "smallest_size", 1),
             tile=tile,
             overlap=tile // 4,
             frame=self.frame,

@@ -157,6 +157,7 @@ class MSGA(nn.Module):
     """
 
     size_multiple = 8
+    smallest_size = 16  # so that the codes of a quarter of the features have a pixel
     value_range = (0.0, 1.0)
 
     def __init__(

@@ -203,3 +203,15 @@ def test_attention_of_msga_is_drawn_beside_the_mask(tmp_path):
     nifti.write(tmp_path / "v.nii.gz", np.random.default_rng(0).random((16, 16, 3)))
     with pytest.raises(FailedInputs, match="holds several images; give single ones"):
         run(tmp_path / "net.safetensors", tmp_path / "v.nii.gz", tmp_path / "out", explain=tmp_path / "see")
+
+
+def test_an_image_smaller_than_msga_takes_is_padded(tmp_path):
+    arguments = {"num_classes": 2, "backbone": "test_resnet", "dim": 8}
+    network = {"class_path": f"{MSGA.__module__}.MSGA", "init_args": arguments}
+    sizes = {"tile": 64, "overlap": 16, "size_multiple": MSGA.size_multiple, "smallest_size": MSGA.smallest_size}
+    outputs = {"outputs": ("background", "nucleus"), "activation": "argmax"}
+    card = Card(name="small", app="medseg", network=network, channels=("grey",), **sizes, **outputs)
+    save_weights(MSGA(**arguments), card, tmp_path / "small.safetensors")
+    write_image(tmp_path / "image.png", ramp(1, 2, 3))
+    run(tmp_path / "small.safetensors", tmp_path / "image.png", tmp_path / "mask.png")
+    assert read_image(tmp_path / "mask.png").shape == (1, 2, 3)
