@@ -62,7 +62,7 @@ class AttentionGate(nn.Module):
     def position_gate(self, x: Tensor, gate: Tensor) -> Tensor:
         """Return the weight of each position of the map, (B, 1, H, W) or with depth."""
         gathered = self.of_map(x)
-        score = self.score(F.relu(gathered + self._resized(self.of_gate(gate), gathered)))
+        score = self.score((gathered + self._resized(self.of_gate(gate), gathered)).relu_())
         weights = score.flatten(2).softmax(-1).view_as(score) if self.spread else torch.sigmoid(score)
         return self._resized(weights, x)
 

@@ -5,8 +5,6 @@ from tokens or goes to tokens: the backward pass reads one of its two operands i
 here have the same parameters and values, and are immune, as both operands are put in order first.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,23 +31,6 @@ class LayerNorm2d(nn.Module):
         return tokens.permute(0, 3, 1, 2)
 
 
-class _OrderedGradient(torch.autograd.Function):
-    """The identity; the gradient that comes back is put in the order of the map."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.mark_dirty(*inputs)  # the tensor itself goes on; a view of it could not be changed in place afterwards
-        ctx.channels_last = has_channels_last(output)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _with_channels_last(grad) if ctx.channels_last else grad.contiguous()
-
-
 class _Ordered(nn.Module):
     """Puts the map and its gradient in the same order: channels last where the map is so throughout, else first.
 
@@ -63,7 +44,9 @@ class _Ordered(nn.Module):
         if torch.compiler.is_compiling():
             return super().__call__(x.contiguous())
         y = super().__call__(x if has_channels_last(x) else x.contiguous())
-        return _OrderedGradient.apply(y) if y.requires_grad else y
+        if y.requires_grad:
+            y.register_hook(_with_channels_last if has_channels_last(y) else _with_channels_first)
+        return y
 
 
 def has_channels_last(x: Tensor) -> bool:
@@ -77,9 +60,14 @@ def has_channels_last(x: Tensor) -> bool:
     return moved.stride() == torch.empty(moved.shape, device="meta").stride()
 
 
-def _with_channels_last(grad: Tensor) -> Tensor:
-    layout = torch.channels_last if grad.ndim == 4 else torch.channels_last_3d
-    return grad if has_channels_last(grad) else grad.clone(memory_format=layout)
+def _with_channels_first(grad: Tensor | None) -> Tensor | None:
+    return None if grad is None else grad.contiguous()
+
+
+def _with_channels_last(grad: Tensor | None) -> Tensor | None:
+    if grad is None or has_channels_last(grad):
+        return grad
+    return grad.clone(memory_format=torch.channels_last if grad.ndim == 4 else torch.channels_last_3d)
 
 
 class BatchNorm2d(_Ordered, nn.BatchNorm2d):
