@@ -51,8 +51,9 @@ def gated_attention_pool(
     # Elsewhere many small steps cost more than they save: in time on a GPU, in size and freedom in an exported graph.
     whole = patches.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
     operands = patches, gates, biases[0], score, biases[1], top_k, ranks, 0 if whole else reference.AT_ONCE
-    # To make gates again takes time, which is not worth it where they are few.
-    remakes = whole or patches.shape[0] * gates.shape[0] > reference.KEPT
+    # To make gates again takes time, which is little beside the gradient of many instances.
+    few = reference.KEPT // 8 if patches.requires_grad else reference.KEPT
+    remakes = whole or patches.shape[0] * gates.shape[0] > few
     if remakes and torch.is_grad_enabled() and any(each.requires_grad for each in operands[:5]):
         return reference.GatedAttentionPool.apply(*operands)
     return reference.gated_attention_pool(*operands)
