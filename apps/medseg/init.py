@@ -7,7 +7,7 @@ from pathlib import Path
 LAYOUT = """FOLDER/images/<name>.png    or .jpg, .tif, .dcm, .nii.gz
 FOLDER/masks/<name>.png     of the same names, holding 0 for the background, 1, 2 ... for the classes
 or one class for each image:
-FOLDER/<class>/<name>.png   a folder for each class, or
+FOLDER/<class>/<name>.png   a folder for each class; or FOLDER/train/<class> ..., FOLDER/test/<class> ..., or
 FOLDER/labels.csv           with the columns path, label and, where known, patient"""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ...core.errors import UserError
 from ...data.checks import Report
 from ...data.init_config import Noted, Places, write_config
-from ...data.init_folders import described, expected, look, patients_of, steps_for
+from ...data.init_folders import described, expected, look, patients_of, roots_of, steps_for
 from ...data.init_tables import Thing, deal_classes, find_table, read_table, rows_of, told_classes
 from ...data.io.formats import input_suffixes
 
@@ -71,7 +71,7 @@ def init_classes(
             "init_args": {
                 "train": [source("train")],
                 "validation": [source("validation")],
-                "test": {"own": source("test")},
+                "test": {"own": source("test")} if any(each.split == "test" for each in things) else None,
                 "test_share": 0.0,
                 "classes": Noted(sorted(classes), "their order is that of the network's outputs"),
                 "size": Noted(side, why_side),
@@ -101,10 +101,18 @@ def _path(name: str) -> PurePosixPath:
 
 
 def _in_folders(files: list[str], folder: Path, layout: str) -> list[Thing]:
-    """Return images with the class that their folder is."""
-    things = [Thing(each, each.partition("/")[0]) for each in files if "/" in each]
-    if len(things) < len(files):
-        loose = next(each for each in files if "/" not in each)
+    """Return images with the class that their folder is, which may lie in one of a part."""
+    roots = roots_of(folder)
+    parts = {root.name: part for part, root in reversed(roots.items()) if root != folder}
+    things, loose = [], ""
+    for each in files:
+        *folders, _ = each.split("/")
+        part = parts.get(folders.pop(0), "") if parts and folders else ""
+        if folders and (part or not parts):
+            things.append(Thing(each, folders[0], split=part))
+        else:
+            loose = loose or each
+    if loose:
         raise UserError(
             f"{folder}: nothing tells the class of {loose}, nor where its mask is: there is no CSV file, no folder of "
             f"masks, and it lies in no folder of a class. {expected(layout)}"

@@ -78,7 +78,7 @@ def init(
             "init_args": {
                 "train": [source("train")],
                 "validation": [source("validation")],
-                "test": {"own": source("test")},
+                "test": {"own": source("test")} if any(each.split == "test" for each in things) else None,
                 "test_share": 0.0,
             }
         },

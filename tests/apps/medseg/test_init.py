@@ -68,6 +68,15 @@ def test_a_folder_for_each_class_becomes_a_classification(capsys):
     assert scored(train_a_step("medseg", "xrays.yaml")) == {row["path"] for row in rows if row["split"] == "validation"}
 
 
+def test_folders_of_parts_that_hold_those_of_classes_are_taken_as_they_are():
+    for part in ("train", "test"):
+        write_classes(Path("xrays", part))
+    assert main(["medseg", "init", "xrays"]) == 0
+    rows = split_of("xrays_split.csv")
+    assert {row["label"] for row in rows} == {"healthy", "ill"}
+    assert all((row["split"] == "test") == row["path"].startswith("test/") for row in rows)
+
+
 def test_a_table_tells_classes_patients_and_split(capsys):
     write_classes(Path("xrays"))
     lines = ["filename,diagnosis,patient_id,age"]
