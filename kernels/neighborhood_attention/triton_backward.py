@@ -1,4 +1,8 @@
-"""The kernels of neighbourhood attention's backward pass: gradients of queries, of keys and values, of the bias."""
+"""The kernels of neighbourhood attention's backward pass: gradients of queries, of keys and values, of the bias.
+
+Inside a loop, tuples of constants are written anew where code is chosen by them: triton 3.6 takes those from outside
+for values that are known only when it runs.
+"""
 
 import triton
 import triton.language as tl
@@ -101,7 +105,7 @@ def key_gradient_kernel(
     for start in range(0, box_end(corner, far, E), N):
         others = box(corner, start + tl.arange(0, N), E)
         theirs, there = tokens_at(others, rests, sizes, D), before(others, far)
-        starts, ends = windows_inside(others, there, lengths, K, S, C)
+        starts, ends = windows_inside(others, there, lengths, (K0, K1, K2), (S0, S1, S2), (C0, C1, C2))
         queries = load(qkv, theirs, there, stride, d, BD, WIDE)
         grads = load(grad, theirs, there, heads * d, d, BD, WIDE)
         lse = tl.load(sums + image * heads + theirs * heads + head, mask=there, other=0.0)
@@ -131,7 +135,7 @@ def pair_gradient_kernel(
 
     The box holds whatever a query may see from its tile, so that a pair's place in it tells its offset for every tile.
     """
-    sizes, K, D, S, C = (X, Y, Z), (K0, K1, K2), (D0, D1, D2), (S0, S1, S2), (C0, C1, C2)
+    sizes, K, D = (X, Y, Z), (K0, K1, K2), (D0, D1, D2)
     T, E = (T0, T1, T2), (E0, E1, E2)
     reach = ((E0 - T0) // 2, (E1 - T1) // 2, (E2 - T2) // 2)
     head, stride = tl.program_id(1), 3 * heads * d
@@ -143,7 +147,7 @@ def pair_gradient_kernel(
     for item in range(begin, tl.minimum(begin + run, items)):
         rests, firsts, lengths, lasts = tile_at(item % tiles, sizes, D, T)
         around = (firsts[0] - reach[0], firsts[1] - reach[1], firsts[2] - reach[2])
-        corner, far = seen_from(firsts, lasts, lengths, K, S, C)
+        corner, far = seen_from(firsts, lasts, lengths, (K0, K1, K2), (S0, S1, S2), (C0, C1, C2))
         # The first of the box that is seen has the number of what lies before the next place, less 1.
         least = box_end(around, (corner[0] + 1, corner[1] + 1, corner[2] + 1), E) - 1
         if (first_number + N > least) & (first_number < box_end(around, far, E)):
@@ -152,7 +156,7 @@ def pair_gradient_kernel(
             mine, inside = tokens_at(places, rests, sizes, D), before(places, lengths)
             theirs = tokens_at(others, rests, sizes, D)
             there = before(others, far) & (others[0] >= corner[0]) & (others[1] >= corner[1]) & (others[2] >= corner[2])
-            starts, ends = windows_inside(places, inside, lengths, K, S, C)
+            starts, ends = windows_inside(places, inside, lengths, (K0, K1, K2), (S0, S1, S2), (C0, C1, C2))
             there_qkv = qkv + image * stride + head * d
             queries = load(there_qkv, mine, inside, stride, d, BD, WIDE)
             keys = load(there_qkv + heads * d, theirs, there, stride, d, BD, WIDE)
