@@ -142,37 +142,59 @@ MAP, SMALL, CUBE = (1, 56, 56, 128), (1, 28, 28, 192), (1, 16, 16, 16, 48)
 STAGE, DEEP, FIRST, FEW = (2, 56, 56, 64), (4, 28, 28, 128), (4, 64, 56, 56), (4, 14, 14, 192)
 WINDOWS: Rows = {
     "window": row("Windows of 7, 2 x 112 x 112 x 96, 3 heads, inference", windows, inference, LARGE, 3, 7),
-    "shifted": row("The same, shifted", windows, inference, LARGE, 3, 7, shift=3),
-    "window_train": row("The same, training", windows, training, LARGE, 3, 7, shift=3),
-    "window_bare": row("The same, inference, without projections", bare_windows, LARGE, 3, 7, shift=3),
-    "window_bare_whole": row("The same, not shifted", bare_windows, LARGE, 3, 7),
+    "shifted": row(
+        "Shifted windows of 7, 2 x 112 x 112 x 96, 3 heads, inference", windows, inference, LARGE, 3, 7, shift=3
+    ),
+    "window_train": row(
+        "Shifted windows of 7, 2 x 112 x 112 x 96, 3 heads, training", windows, training, LARGE, 3, 7, shift=3
+    ),
+    "window_bare": row(
+        "Shifted windows of 7, 2 x 112 x 112 x 96, without projections", bare_windows, LARGE, 3, 7, shift=3
+    ),
+    "window_bare_whole": row("Windows of 7, 2 x 112 x 112 x 96, without projections", bare_windows, LARGE, 3, 7),
     "window_wide": row(
         "Shifted windows of 8, 64 x 64 x 180, 6 heads, inference", windows, inference, RESTORED, 6, 8, shift=4
     ),
-    "window_wide_train": row("The same, training", windows, training, RESTORED, 6, 8, shift=4),
+    "window_wide_train": row(
+        "Shifted windows of 8, 64 x 64 x 180, 6 heads, training", windows, training, RESTORED, 6, 8, shift=4
+    ),
     "window_16": row(
         "Shifted windows of 16, 64 x 64 x 180, 6 heads, inference", windows, inference, RESTORED, 6, 16, shift=8
     ),
-    "window_16_train": row("The same, training", windows, training, RESTORED, 6, 16, shift=8),
+    "window_16_train": row(
+        "Shifted windows of 16, 64 x 64 x 180, 6 heads, training", windows, training, RESTORED, 6, 16, shift=8
+    ),
     "window_small": row(
         "Shifted windows of 7, 28 x 28 x 192, 6 heads, inference", windows, inference, SMALL, 6, 7, shift=3
     ),
-    "window_small_train": row("The same, training", windows, training, SMALL, 6, 7, shift=3),
-    "window_small_whole_train": row("The same, not shifted", windows, training, SMALL, 6, 7),
+    "window_small_train": row(
+        "Shifted windows of 7, 28 x 28 x 192, 6 heads, training", windows, training, SMALL, 6, 7, shift=3
+    ),
+    "window_small_whole_train": row("Windows of 7, 28 x 28 x 192, 6 heads, training", windows, training, SMALL, 6, 7),
     "window_few_train": row("Windows of 7, 4 x 14 x 14 x 192, 6 heads, training", windows, training, FEW, 6, 7),
     "window_map_train": row("Windows of 7, 56 x 56 x 128, 4 heads, training", windows, training, MAP, 4, 7),
-    "window_map_shifted_train": row("The same, shifted", windows, training, MAP, 4, 7, shift=3),
+    "window_map_shifted_train": row(
+        "Shifted windows of 7, 56 x 56 x 128, 4 heads, training", windows, training, MAP, 4, 7, shift=3
+    ),
     "volume": row("Windows of 7, 28^3 x 48, 3 heads, inference", windows, inference, VOLUME, 3, 7),
-    "volume_shifted": row("The same, shifted", windows, inference, VOLUME, 3, 7, shift=3),
-    "volume_train": row("The same, training", windows, training, VOLUME, 3, 7, shift=3),
+    "volume_shifted": row(
+        "Shifted windows of 7, 28^3 x 48, 3 heads, inference", windows, inference, VOLUME, 3, 7, shift=3
+    ),
+    "volume_train": row("Shifted windows of 7, 28^3 x 48, 3 heads, training", windows, training, VOLUME, 3, 7, shift=3),
     "grid": row("Grid of 7, 2 x 112 x 112 x 96, 3 heads, inference", windows, inference, LARGE, 3, 7, dilated=True),
-    "grid_train": row("The same, training", windows, training, LARGE, 3, 7, dilated=True),
+    "grid_train": row("Grid of 7, 2 x 112 x 112 x 96, 3 heads, training", windows, training, LARGE, 3, 7, dilated=True),
 }
 NEIGHBORHOODS: Rows = {
     "neighborhood": row("Neighbourhoods of 7, 56 x 56 x 128, 4 heads, inference", neighborhoods, inference, MAP, 4, 7),
-    "neighborhood_train": row("The same, training", neighborhoods, training, MAP, 4, 7),
-    "dilated": row("The same, 4 apart, inference", neighborhoods, inference, MAP, 4, 7, 4),
-    "dilated_train": row("The same, 4 apart, training", neighborhoods, training, MAP, 4, 7, 4),
+    "neighborhood_train": row(
+        "Neighbourhoods of 7, 56 x 56 x 128, 4 heads, training", neighborhoods, training, MAP, 4, 7
+    ),
+    "dilated": row(
+        "Neighbourhoods of 7, 4 apart, 56 x 56 x 128, 4 heads, inference", neighborhoods, inference, MAP, 4, 7, 4
+    ),
+    "dilated_train": row(
+        "Neighbourhoods of 7, 4 apart, 56 x 56 x 128, 4 heads, training", neighborhoods, training, MAP, 4, 7, 4
+    ),
     "neighborhood_13": row(
         "Neighbourhoods of 13, 56 x 56 x 128, 4 heads, inference", neighborhoods, inference, MAP, 4, 13
     ),
@@ -185,7 +207,9 @@ NEIGHBORHOODS: Rows = {
     "neighborhood_volume": row(
         "Neighbourhoods of 5, 16^3 x 48, 3 heads, inference", neighborhoods, inference, CUBE, 3, 5
     ),
-    "neighborhood_volume_train": row("The same, training", neighborhoods, training, CUBE, 3, 5),
+    "neighborhood_volume_train": row(
+        "Neighbourhoods of 5, 16^3 x 48, 3 heads, training", neighborhoods, training, CUBE, 3, 5
+    ),
     "neighborhood_line": row(
         "Neighbourhoods of 31, 4096 x 128, 4 heads, inference", neighborhoods, inference, (1, 4096, 128), 4, 31
     ),
@@ -413,7 +437,7 @@ BLOCKS = {
         (1, 64, 56, 56),
     ),
     "deformable_fused": (
-        "The same beside torchvision's deformable convolution",
+        "Deformable gate, 1 x 64 x 56 x 56, beside torchvision's convolution",
         partial(DeformableGate, 64),
         gates.torchvision_deformable,
         (1, 64, 56, 56),
@@ -421,9 +445,19 @@ BLOCKS = {
 }
 LIBRARIES = {
     "timm_swin": ("Swin's block, 56 x 56 x 96, 3 heads, beside timm's", library.swin, (56, 96, 3, 0), (1, 56, 56, 96)),
-    "timm_swin_shifted": ("The same, shifted", library.swin, (56, 96, 3, 3), (1, 56, 56, 96)),
+    "timm_swin_shifted": (
+        "Swin's block, shifted, 56 x 56 x 96, 3 heads, beside timm's",
+        library.swin,
+        (56, 96, 3, 3),
+        (1, 56, 56, 96),
+    ),
     "monai_swin": ("Swin's block, 28^3 x 48, 3 heads, beside MONAI's", library.volume_swin, (28, 48, 3, 0), VOLUME),
-    "monai_swin_shifted": ("The same, shifted", library.volume_swin, (28, 48, 3, 3), VOLUME),
+    "monai_swin_shifted": (
+        "Swin's block, shifted, 28^3 x 48, 3 heads, beside MONAI's",
+        library.volume_swin,
+        (28, 48, 3, 3),
+        VOLUME,
+    ),
     "timm_grid": ("MaxViT's grid block, 2 x 56 x 56 x 64, beside timm's", library.grid, (64, 32), STAGE),
     "timm_global_query": (
         "GC ViT's global block, 56 x 56 x 64, 2 heads, beside timm's",
