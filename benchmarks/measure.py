@@ -104,7 +104,10 @@ def _measure(table: Table, asked: list[str], parser: argparse.ArgumentParser) ->
     for row in asked:
         if row not in table.rows:
             parser.error(f"no row {row}; there are {', '.join(table.rows)}")
-    lines = "\n".join(table.compared(row) for row in asked or table.rows).splitlines()
+    lines = []
+    for row in asked or table.rows:
+        lines += table.compared(row).splitlines()
+        print(f"{row} is measured", file=sys.stderr)
     head = [table.head, "|" + " --- |" * (table.head.count("|") - 1)]
     note = ["", textwrap.fill(table.note, 120)] if table.note else []
     if asked:
