@@ -31,6 +31,23 @@ def busiest(labels: np.ndarray) -> tuple[int, ...]:
     return tuple(int(each.argmax()) for each in counts)
 
 
+def upright(volume: np.ndarray, orientation: str) -> np.ndarray:
+    """Return a view of a volume whose indices grow towards the feet, the back and the left.
+
+    Args:
+        volume: (D, H, W).
+        orientation: where the indices of each axis grow to, such as "SPL".
+    """
+    axes = shown_axes(orientation)
+    mirrored = [number for number, axis in enumerate(axes) if orientation[axis] not in SHOWN]
+    return np.flip(volume.transpose(axes), mirrored)
+
+
+def shown_axes(orientation: str) -> list[int]:
+    """Return which axis of a volume runs between head and feet, front and back, right and left."""
+    return [_axis(orientation, letter) for letter in SHOWN]
+
+
 def sheet(
     image: np.ndarray,
     labels: np.ndarray,
@@ -74,7 +91,7 @@ def planes(
         side: pixels of the longest axis; samples are repeated or left out, not mixed.
     """
     pixel = max(size * step for size, step in zip(volume.shape, spacing, strict=True)) / side
-    axes = [_axis(orientation, letter) for letter in SHOWN]
+    axes = shown_axes(orientation)
     found = []
     for shown, axis in enumerate(axes):
         rows, columns = (each for number, each in enumerate(axes) if number != shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from ...core.messages import suggestion
 from ...core.metrics.segmentation import case_scores, class_scores
 from ...core.outlines import numbered
 from ...core.planes import busiest, sheet
+from ...core.report.showcase import Exhibit
+from ...core.report.volume import volume_exhibit
 from ...core.task import Task
 from ...core.weights.card import Card
 from ...data.volume_channels import open_labels, open_volume
@@ -71,6 +74,7 @@ class VolumeSegmentation(Task):
         self.tta = tta
         self.licence = licence
         self.trained: Card | None = None  # the card of a checkpoint that is evaluated
+        self.evaluated: tuple[Sequence[Path], np.ndarray, np.ndarray] | None = None  # files, truth, prediction
 
     def setup(self, stage: str) -> None:
         """Hold the names of classes against the network before training.
@@ -112,7 +116,16 @@ class VolumeSegmentation(Task):
             is_kept = len(self.pictures) < self.num_samples
             pictures = self._pictures(source, truth, prediction, card) if is_kept else []
             scores = self._scores(prediction, truth, card, source.geometry.spacing_mm)
+        self.evaluated = batch["images"], truth, prediction
         return {"set": batch["set"], "name": batch["name"], **scores}, pictures
+
+    def exhibit(self, pictures: list[np.ndarray]) -> Exhibit:
+        """Return the three planes of the case that was just evaluated, with truth and prediction over the image."""
+        images, *maps = self.evaluated
+        with open_volume(images) as source:
+            place = source.geometry
+            titled = dict(zip(self.picture_titles, maps, strict=True))
+            return volume_exhibit(source, titled, self.card().labels, place.orientation, place.spacing_mm)
 
     def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the class numbers of a case in the grid of its files, (1, D, H, W)."""
