@@ -47,6 +47,11 @@ def use_backend(backend: Backend) -> Iterator[None]:
         _chosen = before
 
 
+def is_exporting() -> bool:
+    """Tell whether torch.export runs; `torch.compiler.is_exporting()` of torch 2.11 is true while it compiles too."""
+    return torch.compiler._is_exporting_flag
+
+
 def runs_on_triton(operation: str, x: Tensor, obstacle: str = "") -> bool:
     """Tell whether an operation runs as a kernel.
 
@@ -60,8 +65,7 @@ def runs_on_triton(operation: str, x: Tensor, obstacle: str = "") -> bool:
     """
     if _chosen == "reference":
         return False
-    # Where torch 2.11 compiles a function, its `is_exporting()` is true whether it exports or not.
-    if not HAS_TRITON or torch.jit.is_tracing() or torch.compiler._is_exporting_flag:
+    if not HAS_TRITON or torch.jit.is_tracing() or is_exporting():
         if _chosen == "triton":
             raise RuntimeError(f"{operation}: the kernel cannot run in an export, nor without Triton and a GPU")
         return False

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.backend import is_exporting
+
 
 class LayerNorm2d(nn.Module):
     """Layer norm over the channels at each position of a map (biased variance, affine).
@@ -39,7 +41,7 @@ class _Ordered(nn.Module):
     """
 
     def __call__(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_exporting() or torch.jit.is_tracing() or not torch.is_grad_enabled():
+        if is_exporting() or torch.jit.is_tracing() or not torch.is_grad_enabled():
             return super().__call__(x)
         if torch.compiler.is_compiling():
             return super().__call__(x.contiguous())

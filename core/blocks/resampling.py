@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...kernels.backend import is_exporting
+
 
 def bicubic_resize(image: Tensor, scale: float | Fraction, antialias: bool = True) -> Tensor:
     """Resize by cubic convolution as MATLAB's `imresize` does; super-resolution benchmarks are made with it.
@@ -108,11 +110,11 @@ def linear_resize(x: Tensor, sizes: list[int]) -> Tensor:
     Returns:
         (N, C, *sizes); `x` itself where it has these sizes.
     """
-    if torch.jit.is_scripting():
+    if torch.jit.is_scripting():  # noqa: SIM108 - TorchScript leaves out the branch of a statement alone
         same = _has_sizes(x, sizes)
     else:
         # An exported program shall not hold on to the size of its example; what is resized to its own size stays.
-        same = not torch.compiler.is_exporting() and _has_sizes(x, sizes)
+        same = not is_exporting() and _has_sizes(x, sizes)
     if same:
         return x
     mode = ["linear", "bilinear", "trilinear"][len(sizes) - 1]

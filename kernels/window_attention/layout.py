@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backend import is_exporting
+
 # B batch, C channels, G windows of a map, N tokens of a window
 
 PENALTY = -100.0
@@ -173,7 +175,7 @@ def _window_mask(
 def _pad(x: Tensor, sizes: list[int], whole: list[int]) -> Tensor:
     if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript leaves out such a block alone
         # Padding by nothing copies; an exported program does so, as it may be run at other sizes.
-        if not torch.compiler.is_exporting() and not torch.jit.is_tracing() and list(sizes) == whole:
+        if not is_exporting() and not torch.jit.is_tracing() and list(sizes) == whole:
             return x
     missing = [0, 0]
     for axis in range(len(sizes) - 1, -1, -1):
