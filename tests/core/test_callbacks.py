@@ -59,8 +59,9 @@ def test_plain_lines_tell_epoch_step_loss_speed_and_time_left(tmp_path: Path, ca
     assert lines[1].startswith("epoch 1/2  step 6  train/loss 0.")
     assert lines[1].endswith("samples/s  0:00:00 left")
     assert lines[2].startswith("epoch 1/2  step 6  val/error 0.")
-    assert lines[-1].startswith("2 epochs, 12 steps done: best val/error 0.")
-    assert len(lines) == 6
+    assert lines[-2].startswith("2 epochs, 12 steps done: best val/error 0.")
+    assert lines[-1] == f"report in {tmp_path}/report.html"
+    assert len(lines) == 7
 
 
 def test_plain_lines_can_be_switched_off(capfd: pytest.CaptureFixture) -> None:
