@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from foveal.apps.volseg.models.dformer import DFormer, Expansion, Head, Stage
 from foveal.apps.volseg.models.swinunetr import SwinUNETR
-from foveal.core.attention.volume_groups import VolumeGroupAttention, VolumeGroupBlock
+from foveal.core.attention.volume_groups import VolumeGroupAttention
+from foveal.core.blocks.transformer import TransformerBlock
 from foveal.core.weights.card import Card
 from foveal.kernels.window_attention.layout import cut, merge, window_mask
 
@@ -49,9 +50,9 @@ def plain_attention(layer: VolumeGroupAttention, x: Tensor) -> Tensor:
     return layer.proj(mixed.contiguous())
 
 
-def plain_block(block: VolumeGroupBlock, x: Tensor) -> Tensor:
+def plain_block(block: TransformerBlock, x: Tensor) -> Tensor:
     """A transformer block."""
-    x = x + plain_attention(block.attention, block.norm1(x))
+    x = x + plain_attention(block.mixer, block.norm1(x))
     return x + block.mlp(block.norm2(x))
 
 

@@ -4,11 +4,7 @@ Wu et al.: "D-Former: a U-shaped Dilated Transformer for 3D medical image segmen
 Applications 2022, arXiv 2201.00462.
 """
 
-from torch import Tensor, nn
-
 from ...kernels.window_attention.layout import WindowLayout, padded_sizes
-from ..blocks.drop_path import DropPath
-from ..blocks.mlp import FeedForward
 from .window import WindowAttention
 
 
@@ -89,46 +85,3 @@ def dilated_members(size: int, side: int) -> int:
             "must be at least 1 and divide them; take another size"
         )
     return size // stride
-
-
-class VolumeGroupBlock(nn.Module):
-    """Transformer block with attention in groups (Wu et al. 2022, sec. 3.2): x + attention(norm x), x + mlp(norm x).
-
-    Args:
-        dim: channels in and out.
-        heads: attention heads.
-        group: tokens of a group along depth, height and width.
-        dilated: global groups, see `VolumeGroupAttention`.
-        interval: global groups are made of a volume padded to multiples of this.
-        mlp_ratio: hidden channels of the multi-layer perceptron, as a multiple of `dim`.
-        qkv_bias: let queries, keys and values have biases.
-        drop: dropout of the attention's output and inside the perceptron.
-        attention_drop: dropout of the attention weights.
-        drop_path: rate of stochastic depth of both branches.
-    Shape: (B, D, H, W, C) -> (B, D, H, W, C).
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        group: tuple[int, int, int],
-        dilated: bool = False,
-        interval: int = 1,
-        mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        drop: float = 0.0,
-        attention_drop: float = 0.0,
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attention = VolumeGroupAttention(dim, heads, group, dilated, interval, qkv_bias, drop, attention_drop)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = FeedForward(dim, mlp_ratio, drop)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output."""
-        x = x + self.drop_path(self.attention(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))

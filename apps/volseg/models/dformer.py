@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ....core.attention.volume_groups import VolumeGroupBlock
+from ....core.attention.volume_groups import VolumeGroupAttention
+from ....core.blocks.transformer import TransformerBlock
 
 LEVELS = 3  # resolutions that may be predicted in training: whole, half, quarter
 
@@ -147,8 +148,12 @@ class Stage(nn.Module):
         super().__init__()
         self.position = nn.Conv3d(dim, dim, 3, padding=1, groups=dim)
         self.blocks = nn.ModuleList(
-            VolumeGroupBlock(
-                dim, heads, group, i % 2 == 1, interval, mlp_ratio, qkv_bias, drop, attention_drop, drop_path
+            TransformerBlock(
+                VolumeGroupAttention(dim, heads, group, i % 2 == 1, interval, qkv_bias, drop, attention_drop),
+                dim,
+                mlp_ratio,
+                drop_path,
+                drop=drop,
             )
             for i, drop_path in enumerate(drop_paths)
         )

@@ -85,7 +85,7 @@ def _rules(steps: int) -> list[tuple[str, str]]:
     return [
         *rules,
         (r"\.pos_block\.proj\.0\.", ".position."),
-        (r"\.attn\.", ".attention."),
+        (r"\.attn\.", ".mixer."),
         (r"\.mlp\.fc1\.", ".mlp.0."),
         (r"\.mlp\.fc2\.", ".mlp.3."),
         (r"^final\.(\d)\.0\.", r"heads.\1.expansion."),

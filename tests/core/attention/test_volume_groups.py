@@ -1,16 +1,13 @@
 import pytest
 import torch
 
-from foveal.core.attention.volume_groups import (
-    VolumeGroupAttention,
-    VolumeGroupBlock,
-    dilated_members,
-)
+from foveal.core.attention.volume_groups import VolumeGroupAttention, dilated_members
+from foveal.core.blocks.transformer import TransformerBlock
 
 
 def block(group=(2, 4, 4), dilated=False, interval=1, dim=6):
     torch.manual_seed(0)
-    return VolumeGroupBlock(dim, 2, group, dilated, interval).double().eval()
+    return TransformerBlock(VolumeGroupAttention(dim, 2, group, dilated, interval), dim).double().eval()
 
 
 def volume(*sizes, batch=1, dim=6):
@@ -39,8 +36,8 @@ def test_padding_is_no_key():
     made, x = block(), volume(2, 4, 7)
     alone = x[:, :, :, 4:]
     expected = VolumeGroupAttention(6, 2, (2, 4, 3)).double()
-    expected.load_state_dict(made.attention.state_dict())
-    assert torch.allclose(made.attention(x)[:, :, :, 4:], expected(alone), atol=1e-12)
+    expected.load_state_dict(made.mixer.state_dict())
+    assert torch.allclose(made.mixer(x)[:, :, :, 4:], expected(alone), atol=1e-12)
 
 
 def test_low_volume_is_one_group_and_leaves_no_trace():
@@ -60,7 +57,7 @@ def test_gradients_are_those_of_finite_differences(dilated, interval, batch):
 
 
 def test_groups_of_padding_alone_stay_finite_in_half_precision():
-    made = VolumeGroupBlock(6, 2, (1, 2, 2), True, 8)
+    made = TransformerBlock(VolumeGroupAttention(6, 2, (1, 2, 2), True, 8), 6)
     x = volume(1, 8, 9).float().requires_grad_()  # seven of eight groups along the depth are padding
     with torch.autocast("cpu", dtype=torch.bfloat16):
         made(x).sum().backward()

@@ -30,7 +30,7 @@ def test_every_value_arrives_under_its_new_name(state):
         (net.embedding.project.bias, "model_down.patch_embed.proj.bias"),
         (net.encoder[2].blocks[5].mlp[3].weight, "model_down.layers.2.blocks.5.mlp.fc2.weight"),
         (net.merging[1].reduction.weight, "model_down.layers.1.downsample.reduction.weight"),
-        (net.bottleneck.blocks[1].attention.proj.weight, "model_down.layers.3.blocks.1.attn.proj.weight"),
+        (net.bottleneck.blocks[1].mixer.proj.weight, "model_down.layers.3.blocks.1.attn.proj.weight"),
         (net.bottleneck_norm.weight, "model_down.norm.weight"),
         (net.expansions[0].expand.weight, "model_down.layers_up.0.expand.weight"),
         (net.expansions[2].norm.bias, "model_down.layers_up.2.upsample.norm.bias"),
@@ -49,8 +49,8 @@ def test_arguments_are_read_from_the_weights(state):
     net = load_reference("dformer", state, {"deep_supervision": True, "num_heads": [3, 6, 12, 24]})
     shapes = {name: value.shape for name, value in net.state_dict().items()}
     assert shapes == {name: value.shape for name, value in published.state_dict().items()}
-    assert [each.interval for stage in net.encoder for each in [stage.blocks[1].attention]] == [8, 4, 2]
-    assert net.bottleneck.blocks[0].attention.heads == 24
+    assert [each.interval for stage in net.encoder for each in [stage.blocks[1].mixer]] == [8, 4, 2]
+    assert net.bottleneck.blocks[0].mixer.heads == 24
     assert len(load_reference("dformer", state, {"deep_supervision": False}).heads) == 1
 
 
