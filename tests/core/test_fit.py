@@ -274,7 +274,7 @@ def test_output_is_calm_and_mistakes_exit_with_two() -> None:
     assert (done.returncode, done.stdout) == (0, "")
     lines = done.stderr.splitlines()
     assert lines[0] == "TinyNet with 17 weights into runs/tiny"
-    assert [line.split()[0] for line in lines[1:-1]] == ["epoch"] * 6
+    assert [line.split()[0] for line in lines[1:-2]] == ["epoch"] * 6
     assert lines[-2].startswith("3 epochs, 18 steps done: best val/error")
     done = command("fit", "--config", CONFIG, "--trainer.max_epoch", "3")
     assert (done.returncode, done.stdout) == (2, "")
