@@ -36,12 +36,14 @@ class Bags(Dataset[dict[str, Any]]):
         return len(self.cases)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """Return {"set", "name", "patient", "features", "label"} of a bag; numbers beyond the last begin again.
+        """Return {"set", "name", "patient", "features", "label", "number"} of a bag, which is its own place in `cases`.
 
-        Features are float32, (N, D).
+        Features are float32, (N, D). Numbers beyond the last begin again.
         """
-        name, bag = self.cases[number % len(self)]
+        number %= len(self)
+        name, bag = self.cases[number]
         facts = {"set": name, "name": bag.name, "patient": bag.person, "label": self.classes.index(bag.label)}
+        facts["number"] = number
         return facts | {"features": torch.from_numpy(bag.read().values.astype(np.float32))}
 
 

@@ -70,7 +70,8 @@ class StainedBags:
             rng.shuffle(chosen)
             content = Features(features[chosen], coords[chosen], facts)
             label = self.classes[number % 2]
-            found.append(Bag(f"{self.part} {number}", label, sample_photograph(PHOTOGRAPH), features=content))
+            photograph = sample_photograph(PHOTOGRAPH)
+            found.append(Bag(f"{self.part} {number}", label, photograph, features=content, picture=photograph))
         return found
 
     def _described(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, object]]:

@@ -15,7 +15,9 @@ from ...core.attention_concentration import concentration_of, draw_concentration
 from ...core.cases import Case, gathered, write_cases
 from ...core.classification import Classifier
 from ...core.losses.branch_attention import BranchAttentionLoss
+from ...core.report.showcase import Exhibit
 from ...core.weights.card import Card
+from .exhibit import bag_exhibit
 
 
 class BagClassification(Classifier):
@@ -52,6 +54,7 @@ class BagClassification(Classifier):
         self.standardise = standardise
         self.moments: tuple[Tensor, Tensor] | None = None  # mean and deviation; no buffers, as they stand on the card
         self.attention: list[Case] = []  # how concentrated it is, see `concentration_of`
+        self.evaluated: tuple[Case, int, np.ndarray | None] | None = None  # a case, its number, the tiles' shares
 
     def setup(self, stage: str) -> None:
         """Take classes, their weights, and mean and deviation of the features from the data."""
@@ -76,13 +79,24 @@ class BagClassification(Classifier):
     def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
         """Score one bag; there are no pictures of it."""
         bag = self._features(batch)
+        number = int(batch["number"])
         if not hasattr(self.net, "outputs"):
-            return next(self._cases(batch, self.net(bag).double().softmax(dim=1))), []
+            case = next(self._cases(batch, self.net(bag).double().softmax(dim=1)))
+            self.evaluated = case, number, None
+            return case, []
         found = self.net.outputs(bag)
         case = next(self._cases(batch, found.slide.double().softmax(dim=1)))
-        attention = concentration_of(case["set"], case["name"], slide_attention(found.scores).cpu())
+        shares = slide_attention(found.scores).cpu()
+        attention = concentration_of(case["set"], case["name"], shares)
         self.attention.append(attention)
+        self.evaluated = case, number, shares.numpy()
         return case | {"attention_entropy": attention["entropy"]}, []
+
+    def exhibit(self, pictures: list[np.ndarray]) -> Exhibit:
+        """Return the slide of the bag that was just evaluated, with the attention over it."""
+        case, number, shares = self.evaluated
+        _, bag = self.trainer.datamodule.evaluation.cases[number]
+        return bag_exhibit(bag, case, self.classes, shares)
 
     def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the probabilities, (1, classes)."""

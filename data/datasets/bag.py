@@ -18,6 +18,7 @@ class Bag:
         patient: whose it is; "" where that is not known, and every bag is taken for a patient's only one.
         group: its place in an HDF5 file of many bags; "" where the file is its own.
         features: the features themselves, where the file holds many; None to read the file.
+        picture: the slide, or a photograph, on which its tiles lie; None where it is not at hand.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Bag:
     patient: str = ""
     group: str = ""
     features: Features | None = None
+    picture: Path | None = None
 
     @property
     def person(self) -> str:

@@ -35,6 +35,7 @@ class FeatureBags:
         classes: names of the classes in their order; None for the order of their names.
         skip_unmatched: leave out labels without a slide and slides without a label, with a warning, not refuse them.
         licence: terms of the slides, written to the card of what is trained on them.
+        slides: folder of the slides themselves, which the report then shows; None where they are not at hand.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class FeatureBags:
         classes: list[str] | None = None,
         skip_unmatched: bool = False,
         licence: str = "",
+        slides: Path | None = None,
     ) -> None:
         self.features = Path(features)
         self.pattern = pattern
@@ -60,6 +62,7 @@ class FeatureBags:
         self.skip_unmatched = skip_unmatched
         self.classes = tuple(classes or ())
         self.licence = licence
+        self.pictures = {} if slides is None else _pictures(Path(slides))
         if labels is None and part is not None:
             raise UserError(f"{features}: a part {part!r} needs a table of labels with the column {split_column}.")
 
@@ -85,7 +88,8 @@ class FeatureBags:
         return [self._bag(row, *slides[stem_of(row.name)]) for row in rows if stem_of(row.name) in slides]
 
     def _bag(self, row: Row, path: Path, group: str) -> Bag:
-        return Bag(stem_of(row.name), row.label, path, row.patient, group)
+        name = stem_of(row.name)
+        return Bag(name, row.label, path, row.patient, group, picture=self.pictures.get(name))
 
     def slides(self) -> dict[str, tuple[Path, str]]:
         """Return {slide: (file, group in it)}, whether or not it has a label.
@@ -121,7 +125,8 @@ class FeatureBags:
             label = None if told[name] is None else str(told[name])
             if label is None or (self.names is not None and label not in self.names):
                 raise UserError(f"{self.features} group {name}: its attribute label is {label}, which is no class.")
-            bags.append(Bag(stem_of(name), label if self.names is None else self.names[label], self.features, "", name))
+            kind, picture = label if self.names is None else self.names[label], self.pictures.get(stem_of(name))
+            bags.append(Bag(stem_of(name), kind, self.features, "", name, picture=picture))
         return bags
 
     def _check_lines(self, listed: set[str], slides: dict[str, tuple[Path, str]]) -> None:
@@ -142,3 +147,10 @@ def stem_of(name: str) -> str:
     """Return the name of a slide without the suffix of a slide's or feature file; others belong to the name."""
     path = Path(name)
     return path.stem if path.suffix.lower() in (*slide.SUFFIXES, *SUFFIXES) else path.name
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    """Return the slides in a folder by their names; raises UserError where there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder of slides; leave slides out where they are not at hand.")
+    return {stem_of(path.name): path for path in sorted(folder.iterdir()) if not path.name.startswith(".")}

@@ -20,7 +20,7 @@ from foveal.tests.fixtures.bags import write_folder
 
 def batch(label=1, tiles=7, seed=0):
     x = torch.randn(1, tiles, 8, generator=torch.Generator().manual_seed(seed))
-    return {"set": ["s"], "name": ["b"], "patient": ["p"], "features": x, "label": torch.tensor([label])}
+    return {"set": ["s"], "name": ["b"], "patient": ["p"], "features": x, "label": torch.tensor([label]), "number": 0}
 
 
 def network(kind=ACMIL):

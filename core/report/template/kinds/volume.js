@@ -4,7 +4,7 @@ for (const viewer of document.querySelectorAll(".volume")) {
   const [mapBoxes, classBoxes] = [".volume-maps input:not(.volume-cross)", ".volume-classes input"].map((each) => [...viewer.querySelectorAll(each)]);
   const cross = viewer.querySelector(".volume-cross"), here = viewer.querySelector(".volume-here");
   const [level, width] = viewer.querySelectorAll(".volume-window input"), told = viewer.querySelector(".volume-window output");
-  const ends = ["SI", "AP", "RL"], strides = [shape[1] * shape[2], shape[2], 1], OPACITY = 105, LENGTHS = [100, 50, 20, 10, 5, 2, 1];
+  const ends = ["SI", "AP", "RL"], strides = [shape[1] * shape[2], shape[2], 1], OPACITY = 72, LENGTHS = [100, 50, 20, 10, 5, 2, 1];
   const colours = classes.map(([, colour]) => [1, 3, 5].map((start) => Number.parseInt(colour.slice(start, start + 2), 16)));
   const figures = [...viewer.querySelectorAll("figure")];
   const planes = [[0, 1, 2], [1, 0, 2], [2, 0, 1]].map(([axis, down, right], number) => {
@@ -70,7 +70,7 @@ for (const viewer of document.querySelectorAll(".volume")) {
     const edge = 11 * dot, [[up, foot], [left, end]] = [ends[plane.down], ends[plane.right]];
     for (const [text, across, along] of [[up, full / 2, edge], [foot, full / 2, whole - edge], [left, edge, whole / 2], [end, full - edge, whole / 2]])
       pen.fillText(text, across, along);
-    const length = LENGTHS.find((each) => each <= plane.wide / 4);
+    const length = LENGTHS.find((each) => each <= Math.min(...planes.map(({ wide }) => wide)) / 4);
     if (length) {
       const [long, base] = [length / plane.wide * full, whole - edge];
       pen.fillRect(full - edge - long, base, long, 2 * dot);
