@@ -15,6 +15,8 @@ Pictures = list[tuple[str, list[NDArray[np.uint8]]]]
 """Columns of pictures: a title and one (height, width, 3) image for each row."""
 
 LEGEND_LINES = 8  # in one column of a legend
+WIDTH, HEIGHT = 4.2, 3.2  # of a panel of curves, inches
+LEFT, RIGHT, BELOW, ABOVE = 0.75, 0.15, 0.5, 0.35  # inches
 COLOURS = {"train": "#9aa5b1", "val": "#d9480f", "test": "#2b6cb0"}
 
 
@@ -34,8 +36,9 @@ def draw_curves(table: Path, path: Path) -> None:
         return
     from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
 
-    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained", dpi=110)
-    for axes, (name, members) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    figure = Figure(figsize=(WIDTH * len(panels), HEIGHT), dpi=110)
+    row = figure.subplots(1, len(panels), squeeze=False, gridspec_kw=_margins(len(panels)))[0]
+    for axes, (name, members) in zip(row, panels.items(), strict=True):
         for column in members:
             points = [(float(row["step"]), float(row[column])) for row in rows if row[column]]
             stage, _, metric = column.rpartition("/")
@@ -49,6 +52,7 @@ def draw_curves(table: Path, path: Path) -> None:
         axes.set(title=name, xlabel="step")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
+        axes.locator_params(nbins=5)
         if len(members) > 1:
             axes.legend(frameon=False, fontsize="small", ncols=-(-len(members) // LEGEND_LINES))
     with written_beside(path) as part:
@@ -62,6 +66,18 @@ def panels_of(columns: Sequence[str]) -> dict[str, list[str]]:
         if column not in ("step", "epoch"):
             panels.setdefault(_panel(column, columns), []).append(column)
     return panels
+
+
+def _margins(panels: int) -> dict[str, float]:
+    """Room for numbers and names around each panel; a layout that looks for it takes as long again as the drawing."""
+    width = WIDTH * panels
+    return {
+        "left": LEFT / width,
+        "right": 1 - RIGHT / width,
+        "bottom": BELOW / HEIGHT,
+        "top": 1 - ABOVE / HEIGHT,
+        "wspace": (LEFT + RIGHT) / (WIDTH - LEFT - RIGHT),
+    }
 
 
 def _panel(column: str, columns: Sequence[str]) -> str:
