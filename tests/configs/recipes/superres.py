@@ -22,8 +22,9 @@ def write(content: dict[str, Any]) -> Path:
 
 
 def small(content: dict[str, Any]) -> list[str]:
-    """Return the options that make a step short."""
-    return as_options({"data.init_args": {"batch_size": 2, "patch": 16, "workers": 0}})
+    """Return the options that make the network shallow and a step short."""
+    net = {"net.init_args": {"groups": 1, "pairs": 2}}  # a pair for each of two local mixers
+    return as_options({"model.init_args": net, "data.init_args": {"batch_size": 2, "patch": 16, "workers": 0}})
 
 
 def use(content: dict[str, Any], weights: Path, source: Path, output: Path) -> np.ndarray:
