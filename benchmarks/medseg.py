@@ -166,7 +166,7 @@ def msga() -> tuple[nn.Module, Card]:
 
 FILES = {
     "smallest": FileRow("`infer`, MSGA", (2, 2), grey_picture, "slice.png", "mask.png"),
-    "large": FileRow("`infer`, MSGA in tiles of 256", (1024, 1024), grey_picture, "slice.png", "mask.png"),
+    "large": FileRow("`infer`, MSGA in tiles of 256", (512, 512), grey_picture, "slice.png", "mask.png"),
 }
 LIMITS = Subject("medseg", msga, (1, 1, 64, 64), (64, 64), "pixels", FILES)
 NOT_FOR = (

@@ -177,7 +177,7 @@ def tiny() -> tuple[nn.Module, Card]:
 
 FILES = {
     "smallest": FileRow("`infer`, tiny x2", (2, 2), picture, "photograph.png", "larger.png"),
-    "large": FileRow("`infer`, tiny x2", (1500, 2000), picture, "photograph.png", "larger.png"),
+    "large": FileRow("`infer`, tiny x2", (1000, 1500), picture, "photograph.png", "larger.png"),
     "photograph": FileRow("`infer`, tiny x2", (4000, 6000), picture, "photograph.png", "larger.png"),
 }
 LIMITS = Subject("superres", tiny, (1, 3, 64, 64), (64, 64), "pixels", FILES)
