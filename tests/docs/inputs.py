@@ -14,9 +14,8 @@ from foveal.tests.fixtures import bags, dated, dicom, geotiff, masks, pixelwise,
 from foveal.tests.fixtures.photographs import picture
 
 
-def write_inputs(page: Path) -> None:
-    """Write into the working directory whatever a page names."""
-    text = page.read_text()
+def write_inputs(text: str) -> None:
+    """Write into the working directory whatever the blocks of a page name."""
     for name, write in INPUTS.items():
         if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w.-])", text):
             Path(name).parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ import pytest
 import timm
 from PIL import Image
 
+from foveal.core.catalogue import find_config
 from foveal.core.cli import lightning_main, main
 from foveal.core.messages import config_files
 from foveal.tests.docs.inputs import write_inputs
@@ -24,30 +25,18 @@ from foveal.tests.docs.pages import PAGES, ROOT, blocks, commands, inline_code
 from foveal.tests.fixtures.datasets_2d import merged
 
 TRAINING = ("fit", "validate", "test", "predict")
-SHORT = [
-    "--trainer.accelerator=cpu",
-    "--trainer.max_steps=1",
-    "--trainer.limit_train_batches=1",
-    "--trainer.limit_val_batches=1",
-    "--trainer.limit_test_batches=1",
-    "--trainer.num_sanity_val_steps=0",
-    "--trainer.check_val_every_n_epoch=1",
-    "--data.init_args.workers=0",
-]
-"""What is added to a training."""
 ELSEWHERE = ("--trainer.devices", "configs/trainer/gpu.yaml")
 """What needs a machine with GPUs: such trainings are read and checked, not run."""
 
 
 def train(app: str, words: list[str]) -> int:
-    """Run a short training on tiny data where its config expects some."""
-    configs = [each for each in config_files(words) if each.startswith(f"configs/{app}/")]
+    """Run a training as the tests of its config do: one step of a small network on tiny data where it expects data."""
     if any(word in ELSEWHERE for word in words):
         return main([app, *words, "--print_config"])
-    for config in configs:
-        if (content := merged(config)).get("model") and (ROOT / config).is_file():
-            import_module(f"foveal.tests.configs.recipes.{app}").write(content)
-    return main([app, *words, *SHORT])
+    recipe = import_module(f"foveal.tests.configs.recipes.{app}")
+    content = merged(str(find_config(config_files(words)[0]).resolve()))
+    recipe.write(content)
+    return main([app, *words, *recipe.small(content), "--trainer.limit_val_batches=1"])
 
 
 def run(words: list[str], program: Callable[[list[str]], int]) -> None:
@@ -166,7 +155,7 @@ def write_files(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_runs_as_it_is_written(page, inside, monkeypatch):
     found = blocks(page)
-    write_inputs(page)
+    write_inputs("\n".join(each.text for each in found))
     write_files(page, monkeypatch)
     for block in found:
         if block.language == "bash" and "g++" in block.text:
