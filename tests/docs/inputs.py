@@ -11,6 +11,7 @@ from PIL import Image
 
 from foveal.tests.data.io.test_video import write_video
 from foveal.tests.fixtures import bags, dated, dicom, geotiff, masks, pixelwise, slide, volumes
+from foveal.tests.fixtures.datasets_3d import nnunet_folder
 from foveal.tests.fixtures.photographs import picture
 
 
@@ -63,17 +64,6 @@ def archive(folder: Path) -> None:
         geotiff.write_raster(clear, np.zeros_like(values))
 
 
-def nnunet(folder: Path) -> None:
-    """Write a dataset of nnU-Net with two classes."""
-    description = {
-        "channel_names": {"0": "MRI"},
-        "labels": {"background": 0, "first": 1, "second": 2},
-        "numTraining": 6,
-        "file_ending": ".nii.gz",
-    }
-    volumes.write_described(folder, description, count=6)
-
-
 def volume_folder(folder: Path) -> None:
     """Write volumes, and their labels in the folder `masks`."""
     for number in range(2):
@@ -103,7 +93,7 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     "brain.nii.gz": lambda path: volumes.save(volumes.arrays(0, (40, 52, 40))[0], path),
     "study/series": dicom.write_series,
     "volumes": volume_folder,
-    "datasets/nnUNet_raw/Dataset001_Mine": nnunet,
+    "datasets/nnUNet_raw/Dataset001_Mine": lambda path: nnunet_folder(3, str(path)),
     "datasets/restoration/kodak": pictures,
     "datasets/udc/train/poled/degraded": pictures,
     "datasets/udc/train/poled/clean": pictures,
