@@ -182,7 +182,7 @@ def _painted(
         strength[place] = value
     unit = np.nan_to_num(strength / max(times.max(), 1e-12))
     opacity = np.where(np.isnan(strength), 0, FAINTEST + (1 - FAINTEST) * unit)
-    return np.concatenate([_colours(unit), (255 * opacity).astype(np.uint8)[..., None]], axis=2)
+    return np.concatenate([_colours(unit), (255 * opacity).round().astype(np.uint8)[..., None]], axis=2)
 
 
 def _places(

@@ -86,7 +86,7 @@ class BagClassification(Classifier):
             return case, []
         found = self.net.outputs(bag)
         case = next(self._cases(batch, found.slide.double().softmax(dim=1)))
-        shares = slide_attention(found.scores).cpu()
+        shares = slide_attention(found.scores).detach().cpu()
         attention = concentration_of(case["set"], case["name"], shares)
         self.attention.append(attention)
         self.evaluated = case, number, shares.numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,8 +61,30 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "report.html").as_uri()
 
 
+@pytest.fixture(scope="module")
+def viewers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = made_run(tmp_path_factory.mktemp("runs") / "viewers", ("volume",), 64)
+    shutil.rmtree(folder / "showcase_test")
+    shutil.copytree(made_run(folder.parent / "wsi", ("heatmap",), 64) / "showcase_test", folder / "showcase_test")
+    report(folder)
+    return (folder / "report.html").as_uri()
+
+
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
+    with opened(browser, address) as page:
+        yield page
+
+
+@pytest.fixture
+def viewer(browser: Browser, viewers: str) -> Iterator[Page]:
+    with opened(browser, viewers) as page:
+        page.wait_for_function("document.querySelectorAll('.volume-here:not(:empty)').length === 3")
+        yield page
+
+
+@contextmanager
+def opened(browser: Browser, address: str) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
@@ -155,3 +178,77 @@ def test_text_stands_out_from_its_ground(page: Page, scheme: str):
     ratios = page.evaluate(CONTRASTS)
     assert len(ratios) > 100
     assert min(ratios) >= 4.5
+
+
+COLOURS = """each => {
+  const copy = new OffscreenCanvas(each.width, each.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(each, 0, 0);
+  const { data } = copy.getImageData(0, 0, each.width, each.height);
+  let found = 0;
+  for (let at = 0; at < data.length; at += 4) found += Math.abs(data[at] - data[at + 1]) > 24;
+  return found;
+}"""
+"""How many pixels of a canvas are coloured."""
+
+
+def slices(page: Page) -> list[str]:
+    return page.locator(".volume").first.locator("figure output").all_text_contents()
+
+
+def test_a_click_moves_all_planes_of_a_volume(viewer: Page):
+    volume = viewer.locator(".volume").first
+    assert slices(viewer) == ["3 of 10", "4 of 12", "3 of 8"]
+    axial = volume.locator("canvas").first
+    axial.scroll_into_view_if_needed()
+    box = axial.bounding_box()
+    assert box["height"] / box["width"] == pytest.approx(12 / 8, rel=0.02)
+    axial.click(position={"x": box["width"] * 6.5 / 8, "y": box["height"] * 2.5 / 12})
+    assert slices(viewer) == ["3 of 10", "3 of 12", "7 of 8"]
+    viewer.keyboard.press("ArrowRight")
+    assert slices(viewer) == ["4 of 10", "3 of 12", "7 of 8"]
+    viewer.mouse.wheel(0, -100)
+    viewer.wait_for_timeout(200)
+    assert slices(viewer) == ["3 of 10", "3 of 12", "7 of 8"]
+    assert "truth background" in volume.locator(".volume-here").text_content()
+
+
+def test_maps_and_classes_of_a_volume_are_switched_off(viewer: Page):
+    volume = viewer.locator(".volume").first
+    coloured = lambda: volume.locator("canvas").first.evaluate(COLOURS)  # noqa: E731
+    whole = coloured()
+    volume.get_by_label("left").uncheck()
+    one = coloured()
+    volume.get_by_label("truth").uncheck()
+    filled = coloured()
+    assert whole > one > filled > 0
+    volume.get_by_label("network").uncheck()
+    assert coloured() == 0
+
+
+def test_the_window_of_a_volume_changes_its_grey(viewer: Page):
+    volume = viewer.locator(".volume").first
+    told, level = volume.locator(".volume-window output"), volume.get_by_label("level")
+    before = told.text_content()
+    level.focus()
+    viewer.keyboard.press("Home")
+    assert told.text_content() != before
+
+
+def test_the_attention_over_a_slide_fades_and_its_tiles_are_found(viewer: Page):
+    heatmap = viewer.locator(".heatmap").first
+    attention = heatmap.locator(".heatmap-stage img").nth(1)
+    heatmap.locator("input[type=range]").focus()
+    viewer.keyboard.press("Home")
+    assert attention.evaluate("each => getComputedStyle(each).opacity") == "0"
+    heatmap.locator(".heatmap-top li").nth(1).focus()
+    assert "lit" in heatmap.locator(".heatmap-box").nth(1).get_attribute("class")
+    heatmap.get_by_label("most attended tiles").uncheck()
+    assert heatmap.locator(".heatmap-box:visible").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_viewers_fit_a_phone_and_are_read_there(viewer: Page, scheme: str):
+    viewer.set_viewport_size({"width": 390, "height": 800})
+    viewer.emulate_media(color_scheme=scheme)
+    assert viewer.evaluate("document.documentElement.scrollWidth") <= 390
+    assert min(viewer.evaluate(CONTRASTS)) >= 4.5
