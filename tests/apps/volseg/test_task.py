@@ -198,3 +198,14 @@ def test_pictures_are_drawn_of_the_first_cases_alone(tmp_path):
     task = made(tmp_path)
     task.pictures = [[]] * task.num_samples
     assert task.evaluate(case_of(task))[1] == []
+
+
+def test_the_report_shows_the_planes_of_the_case_that_was_evaluated(tmp_path):
+    task = made(tmp_path, classes=["liver", "spleen"])
+    _, pictures = task.evaluate(case_of(task))
+    found = task.exhibit(pictures)
+    assert found.kind == "volume"
+    assert list(found.pictures) == ["image", "truth", "network"]
+    assert [name for name, _ in found.facts["classes"]] == ["liver", "spleen"]
+    assert np.array_equal(found.pictures["truth"], found.pictures["network"])
+    assert sorted(found.facts["shape"]) == sorted(SHAPE)

@@ -1,8 +1,10 @@
 import csv
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -15,6 +17,8 @@ from foveal.core.fit import main
 from foveal.core.losses.branch_attention import BranchAttentionLoss
 from foveal.core.metrics.attention import relative_entropy
 from foveal.core.weights.load import load_model
+from foveal.data.datasets.bag import Bag
+from foveal.data.io.features import Features
 from foveal.tests.fixtures.bags import write_folder
 
 
@@ -179,3 +183,15 @@ def test_a_checkpoint_keeps_the_moments_of_its_training(tmp_path, capsys):
     assert (tmp_path / "run" / "cases_val.csv").read_text() == fitted
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["data"]["train"]["bags"] == 16
+
+
+@pytest.mark.parametrize("kind", [ACMIL, PoolingClassifier])
+def test_the_report_shows_the_bag_that_was_evaluated(kind):
+    made, coords = task(network(kind).eval()), np.stack([16 * np.arange(7), np.zeros(7, int)], axis=1)
+    bag = Bag("b", "yes", Path("b.h5"), features=Features(np.zeros((7, 8)), coords))
+    made.trainer.datamodule.evaluation = SimpleNamespace(cases=[("s", bag)])
+    found = made.exhibit(made.evaluate(batch())[1])
+    assert found.kind == "heatmap"
+    assert ("attention" in found.pictures) == (kind is ACMIL)
+    assert found.facts["truth"] == "yes"
+    assert sum(found.facts["probabilities"].values()) == pytest.approx(1)
