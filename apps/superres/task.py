@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...core.blocks.resampling import bicubic_resize
 from ...core.cases import Case, means
+from ...core.crops import detailed_crops
 from ...core.metrics.super_resolution import super_resolution_scores
 from ...core.task import Task
 from ...core.weights.card import Card
@@ -63,7 +64,7 @@ class SuperResolution(Task):
         case |= self._scores(estimate, high)
         case |= {f"bicubic_{name}": value for name, value in self._scores(bicubic, high).items()}
         nearest = F.interpolate(low, scale_factor=float(self.net.scale), mode="nearest")[0]
-        return case, [_central_picture(image) for image in (nearest, bicubic, estimate, high)]
+        return case, detailed_crops([nearest, bicubic, estimate, high], high)
 
     def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the enlarged image, (N, C, sH, sW), clamped to 0..1."""
@@ -96,11 +97,3 @@ class SuperResolution(Task):
     def _data_facts(self) -> dict[str, Any]:
         data = getattr(self.trainer, "datamodule", None) if self._trainer else None
         return data.fingerprint() if data is not None else {}
-
-
-def _central_picture(image: Tensor, side: int = 192) -> np.ndarray:
-    """Return the central `side` x `side` pixels of (C, H, W) in 0..1 as uint8 (H, W, 3)."""
-    height, width = image.shape[1:]
-    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    crop = image[:, top : top + side, left : left + side].expand(3, -1, -1)
-    return (crop.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

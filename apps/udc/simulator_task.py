@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...core.adversarial_task import AdversarialTask
 from ...core.cases import Case, means
+from ...core.crops import detailed_crops
 from ...core.inference.arrays import ArraySink, ArraySource
 from ...core.losses.adversarial import discriminator_loss, generator_loss
 from ...core.metrics.under_display import under_display_scores
@@ -21,7 +22,6 @@ from ...core.weights.card import Card
 from .discriminator import PixelDiscriminator
 from .learnt_run import run_learnt
 from .models.mpgnet import MPGNet
-from .pictures import central_picture
 
 
 class Simulation(AdversarialTask):
@@ -106,7 +106,7 @@ class Simulation(AdversarialTask):
         case |= under_display_scores(simulated, degraded)
         case |= {f"clean_{name}": value for name, value in under_display_scores(clean, degraded).items()}
         case |= {"noise": noise_level(simulated), "true_noise": noise_level(degraded)}
-        return case, [central_picture(image) for image in (clean, simulated, degraded)]
+        return case, detailed_crops([clean, simulated, degraded], clean)
 
     def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the simulated picture, (1, 3, H, W), clamped to 0..1."""

@@ -11,12 +11,12 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from ...core.cases import Case, means
+from ...core.crops import detailed_crops
 from ...core.inference.engine import Engine
 from ...core.metrics.perceptual import PerceptualDistance
 from ...core.metrics.under_display import under_display_scores
 from ...core.task import Task
 from ...core.weights.card import Card
-from .pictures import central_picture
 
 
 class Restoration(Task):
@@ -70,7 +70,7 @@ class Restoration(Task):
         case: Case = {"set": batch["set"][0], "name": batch["name"][0]}
         case |= self._scores(estimate, clean)
         case |= {f"input_{name}": value for name, value in self._scores(degraded, clean).items()}
-        return case, [central_picture(image) for image in (degraded, estimate, clean)]
+        return case, detailed_crops([degraded, estimate, clean], clean)
 
     def predict_step(self, batch: dict[str, Any], index: int) -> Tensor:
         """Return the restored picture, (1, C, H, W), clamped to 0..1."""
