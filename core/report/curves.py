@@ -79,7 +79,7 @@ def _panel(name: str, columns: dict[str, list[Point]]) -> Panel:
     lines = []
     for column, points in columns.items():
         placed = [(_across(step, across), _up(value, up)) for step, value in points]
-        path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in placed)
+        path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in placed) + "h0" * (len(placed) == 1)  # a dot
         lines.append(Line(*_label(name, column), points, path))
     return Panel(
         name,

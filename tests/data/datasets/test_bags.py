@@ -27,6 +27,17 @@ def test_suffixes_of_slides_and_of_features_do_not_matter(tmp_path):
     assert [name for name, *_ in listed(FeatureBags(tmp_path / "f", labels))] == ["a.1", "b", "c"]
 
 
+def test_slides_are_found_by_their_names(tmp_path):
+    folder, labels = write_folder(tmp_path, bags=2)
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / "s1.svs").touch()
+    assert [each.picture for each in FeatureBags(folder, labels).bags()] == [None, None]
+    bags = FeatureBags(folder, labels, slides=tmp_path / "slides").bags()
+    assert [each.picture for each in bags] == [None, tmp_path / "slides" / "s1.svs"]
+    with pytest.raises(UserError, match="no such folder of slides"):
+        FeatureBags(folder, labels, slides=tmp_path / "none")
+
+
 def test_one_file_with_groups_and_their_attributes(tmp_path):
     path = write_groups(tmp_path / "all.h5", ["test_1", "tumor_1", "tumor_2"])
     assert listed(FeatureBags(path)) == [("test_1", "0", ""), ("tumor_1", "1", ""), ("tumor_2", "0", "")]
