@@ -51,7 +51,7 @@ def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
     about = {each.arg_name: " ".join((each.description or "").split()) for each in text.params}
     parser = ArgumentParser(
         prog=program,
-        usage=f"{program} {' '.join(_required(function))} [options]",
+        usage=" ".join([program, *_required(function), "[options]"]),
         description="\n\n".join(filter(None, [text.short_description, text.long_description])),
         epilog="\n".join(f"example:\n  {each.description}" for each in text.examples),
         exit_on_error=False,

@@ -47,7 +47,8 @@ def find_table(folder: Path, given: Path | None, layout: str) -> Path:
     """
     if given is not None:
         return given
-    files = sorted(folder.glob("*.csv"))
+    splits = {f"{each.stem}_split.csv" for each in folder.glob("*.yaml")}  # of earlier runs of `init`
+    files = sorted(each for each in folder.glob("*.csv") if each.name not in splits)
     if len(files) == 1:
         return files[0]
     if files:
@@ -103,6 +104,8 @@ def read_table(
     notes = [told]
     if absent := len(known) - len(things):
         notes.append(f"{absent} of {len(known)} {noun} have no class in {path.name} and are left out")
+    if astray := [_text(line, best) for line in lines if key(_text(line, best)) not in by_key]:
+        notes.append(f"{len(astray)} of {len(lines)} lines of {path.name} name none of the {noun}, such as {astray[0]}")
     return list(things.values()), notes
 
 

@@ -43,7 +43,7 @@ def check(
         UserError: there is no place.
 
     Example:
-        lightning run apps/cloudremoval check --input places --json report.json
+        foveal cloudremoval check --input places --json report.json
     """
     from ...data.check import check_and_print
     from .place_checks import check_places

@@ -21,7 +21,7 @@ def check(input: Path, labels: Path | None = None, json: Path | None = None, res
         The exit code: 1 where an image cannot be used, or labels do not fit.
 
     Example:
-        lightning run apps/medseg check --input images --labels masks
+        foveal medseg check --input images --labels masks
     """
     from ...data.check import check_and_print
 

@@ -20,7 +20,7 @@ def check(input: Path, labels: Path | None = None, json: Path | None = None) -> 
         The exit code: 1 where a picture cannot be used, or masks do not fit.
 
     Example:
-        lightning run apps/polyp check --input images --labels masks
+        foveal polyp check --input images --labels masks
     """
     from ...data.check import check_and_print
 

@@ -18,7 +18,7 @@ def check(input: Path, json: Path | None = None) -> int:
         The exit code: 1 where an image cannot be used.
 
     Example:
-        lightning run apps/superres check --input photographs
+        foveal superres check --input photographs
     """
     from ...data.check import check_and_print
 

@@ -22,7 +22,7 @@ def check(input: Path, clean: Path | None = None, json: Path | None = None) -> i
         The exit code: 1 where a picture cannot be used, or has no fitting partner.
 
     Example:
-        lightning run apps/udc check --input train/poled/degraded --clean train/poled/clean
+        foveal udc check --input train/poled/degraded --clean train/poled/clean
     """
     from ...data.check import check_and_print
     from .pair_checks import check_pictures

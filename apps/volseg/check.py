@@ -13,8 +13,8 @@ def check(input: Path, labels: Path | None = None, json: Path | None = None, res
     training would be planned by: spacing, axes, size and the values of objects.
 
     Args:
-        input: Folder of a dataset of nnU-Net or the Medical Segmentation Decathlon, which holds dataset.json; or a
-            folder of volumes, those in it included, or one volume.
+        input: Folder of a dataset of nnU-Net or the Medical Segmentation Decathlon, which holds dataset.json; or one
+            that holds images/ and labels/; or a folder of volumes, those in it included, or one volume.
         labels: Folder of the label maps, which have the names of the volumes ("_label", "_mask" or "_seg" may follow).
         json: File for the report with everything about each volume.
         resample: DICOM, take series of tilted or unevenly spaced slices.
@@ -23,7 +23,7 @@ def check(input: Path, labels: Path | None = None, json: Path | None = None, res
         The exit code: 1 where a volume cannot be used, or labels do not fit.
 
     Example:
-        lightning run apps/volseg check --input Task04_Hippocampus
+        foveal volseg check --input Task04_Hippocampus
     """
     from functools import partial
 

@@ -40,7 +40,7 @@ def check(
         UserError: neither slides nor features are given, or there are none, or the table cannot be read.
 
     Example:
-        lightning run apps/wsi check --input slides --features features --labels labels.csv
+        foveal wsi check --input slides --features features --labels labels.csv
     """
     from ...core.errors import UserError
     from ...data.check import read_and_print

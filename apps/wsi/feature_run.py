@@ -25,7 +25,7 @@ from ...core.inference.engine import Progress
 from ...data.io.slide import SlideSource
 from .encoders import Encoder, open_encoder
 from .extraction import extract
-from .slides import Method, manifest_of, open_slide, outlines_file, pair_slides, tissue_of
+from .slides import Method, free_of_option, manifest_of, open_slide, outlines_file, pair_slides, tissue_of
 from .tile_files import find_tiles, read_tiles, stated_mpp, write_features
 from .tiling import Tiles, check_tiling, plan_tiles
 
@@ -82,7 +82,7 @@ def run_features(
         uses = lambda slide: find_tiles(settings.tiles, slide)  # noqa: E731
     elif settings.tissue:
         uses = outlines_file(settings.tissue)
-    items = pair_slides(inputs, output, ".h5", uses=uses)
+    items = free_of_option(pair_slides(inputs, output, ".h5", uses=uses), settings.slide_mpp)
     encoder = open_encoder(settings.encoder, settings.encoder_weights)
     workers = min(workers, len(items))
     with _worker(settings, encoder, workers) as work:

@@ -25,6 +25,7 @@ class FoundFeatures:
         names: of the slides.
         channels: of the features.
         dim: of a network for them.
+        encoder: what made them; "" where they do not tell.
         told: sentences about them.
     """
 
@@ -32,6 +33,7 @@ class FoundFeatures:
     names: list[str]
     channels: int
     dim: int
+    encoder: str
     told: list[str]
 
 
@@ -57,7 +59,8 @@ def find_features(input: Path, given: Path | None, layout: str) -> FoundFeatures
     channels = about["channels"]
     told = "features of " + ", ".join(f"{name} {value}" for name, value in about.items() if name != "encoder_digest")
     names = [each.item.name for each in report.findings]
-    return FoundFeatures(path, names, channels, NARROW.get(channels, max(channels // 2, 1)), [told])
+    dim = NARROW.get(channels, max(channels // 2, 1))
+    return FoundFeatures(path, names, channels, dim, about.get("encoder", ""), [told])
 
 
 def _place(input: Path, layout: str) -> Path:
@@ -74,6 +77,6 @@ def _place(input: Path, layout: str) -> Path:
         raise UserError(f"{input}: holds neither features nor slides. {expected(layout)}")
     folder = slides[0].parent
     raise UserError(
-        f"{input}: holds {len(slides)} slides, but no features of them, which a training reads. Make them, then give "
-        f"the same command again:\n  foveal wsi features --input {folder} --output {input / 'features'}"
+        f"{input}: holds slides ({len(slides)}), but no features, which a training reads. Make them, then give the "
+        f"same command again:\n  foveal wsi features --input {folder} --output {input / 'features'}"
     )

@@ -80,6 +80,7 @@ def infer(
     from .predictions import Predictor, pair_inputs, run_predictions
     from .scoring import Scorer
     from .slide_bags import MadeFeatures, StoredFeatures, is_bag
+    from .slides import free_of_option
 
     if top < 1:
         raise UserError(f"--top {top}: give at least 1.")
@@ -110,6 +111,7 @@ def infer(
         _warn(encoder_weights=encoder_weights, step=step, tissue=tissue)
     if bags:
         items = [each if is_bag(each.input) else each._replace(uses=bags.uses(each.input)) for each in items]
+        items = free_of_option(items, slide_mpp)
         facts |= bags.facts
     facts |= {"command": "infer", "top": top, "expected": expected}
     run_predictions(items, Predictor(scorer, bags, expected, top), facts, output, overwrite, quiet)

@@ -41,6 +41,7 @@ def init(
     from ...data.datasets.feature_bags import stem_of
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_tables import deal_classes, find_table, read_table, rows_of, told_classes
+    from .encoders import COLOUR_TEXTURE
     from .found_features import find_features
 
     places = places_of(input, output, overwrite)
@@ -87,5 +88,7 @@ def init(
     told = [*found.told, *notes, *told_classes(things, "slides", seed)]
     base = "configs/wsi/acmil_folder.yaml"
     check = f"--features {found.path} --labels {places.split}"
+    if found.encoder == COLOUR_TEXTURE:
+        config["model"]["init_args"]["standardise"] = Noted(True, "features made by hand have scales of their own")
     rows = rows_of(things, "slide")
     write_config(places, "wsi", input, base, told, config, rows, check, "--input SLIDE --output PREDICTED")

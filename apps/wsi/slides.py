@@ -36,6 +36,26 @@ def open_slide(path: Path, mpp: float | None = None, slide_mpp: float | None = N
     return SlideSource(path, mpp, slide_mpp, option="--slide-mpp")
 
 
+def free_of_option(items: Sequence[Item], slide_mpp: float | None) -> list[Item]:
+    """Return items so that a slide that tells its resolution is not done again when the option for others is given.
+
+    Args:
+        items: of slides.
+        slide_mpp: micrometres per pixel of the finest level, for files that do not tell.
+    """
+    if slide_mpp is None:
+        return list(items)
+    return [each._replace(facts={"slide_mpp": None}) if _tells_resolution(each.input) else each for each in items]
+
+
+def _tells_resolution(path: Path) -> bool:
+    try:
+        open_slide(path).close()
+    except (UserError, OSError):  # a damaged slide is told of when its turn comes
+        return False
+    return True
+
+
 def slide_name(path: Path) -> str:
     """Return the name of a slide, without the suffix of a file."""
     suffix = suffix_of(path)

@@ -35,12 +35,14 @@ class Item(NamedTuple):
         output: the file.
         beside: other outputs that are made with it, by what they are.
         uses: other files that the outputs depend on.
+        facts: on which these outputs depend, in place of those of the batch.
     """
 
     input: Path
     output: Path
     beside: Mapping[str, Path] = MappingProxyType({})
     uses: tuple[Path, ...] = ()
+    facts: Mapping[str, object] = MappingProxyType({})
 
     @property
     def outputs(self) -> list[Path]:
@@ -248,7 +250,7 @@ def _run_item(
     item: Item, work: Work, facts: Mapping[str, object], journal: Journal, reporter: Reporter, overwrite: bool
 ) -> dict[str, object]:
     """Do the work unless it is done already; return which of the two, and what the work tells."""
-    mark = fingerprint(item.input, facts, item.uses)
+    mark = fingerprint(item.input, {**facts, **item.facts}, item.uses)
     if not overwrite:
         if all(journal.is_done(output, mark) for output in item.outputs):
             reporter.line(f"{item.output} is done already")

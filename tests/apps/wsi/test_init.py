@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import pytest
 import yaml
 
@@ -29,6 +30,16 @@ def test_the_config_trains_on_features_with_patients_apart(capsys):
     assert scored(run) == {row["slide"] for row in rows if row["split"] == "validation"}
 
 
+def test_init_again_in_the_folder_of_the_data_takes_the_same_table(monkeypatch, capsys):
+    _, table = write_folder(Path("cohort"), 16)
+    table.write_text(table.read_text().rstrip() + "\nlost,tumour\n")
+    monkeypatch.chdir("cohort")
+    assert main(["wsi", "init", ".", "--output", "first.yaml"]) == 0
+    assert main(["wsi", "init", ".", "--output", "second.yaml"]) == 0
+    assert Path("first_split.csv").read_text() == Path("second_split.csv").read_text()
+    assert "1 of 17 lines of labels.csv name none of the slides, such as lost" in capsys.readouterr().out
+
+
 def test_the_parts_of_a_table_are_kept():
     _, table = write_folder(Path("cohort"), 12)
     lines = table.read_text().splitlines()
@@ -48,7 +59,7 @@ def test_what_is_missing_is_told(capsys):
     Path("cohort/a.svs").touch()
     assert main(["wsi", "init", "cohort"]) == 2
     assert capsys.readouterr().err == (
-        "error: cohort: holds 1 slides, but no features of them, which a training reads. Make them, then give the same "
+        "error: cohort: holds slides (1), but no features, which a training reads. Make them, then give the same "
         "command again:\n  foveal wsi features --input cohort --output cohort/features\n"
     )
     _, table = write_folder(Path("cohort"), 4)
@@ -58,3 +69,12 @@ def test_what_is_missing_is_told(capsys):
     table.unlink()
     assert main(["wsi", "init", "cohort"]) == 2
     assert "cohort: holds no CSV file of the classes. Expected:" in capsys.readouterr().err
+
+
+def test_features_made_by_hand_are_standardised():
+    features_folder, _ = write_folder(Path("cohort"), 16)
+    for each in features_folder.glob("*.h5"):
+        with h5py.File(each, "r+") as file:
+            file["features"].attrs["encoder"] = "colour-texture"
+    assert main(["wsi", "init", "cohort"]) == 0
+    assert yaml.safe_load(Path("cohort.yaml").read_text())["model"]["init_args"]["standardise"] is True

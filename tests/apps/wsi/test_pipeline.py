@@ -134,6 +134,20 @@ def test_a_slide_without_resolution_takes_that_of_the_option_and_then_of_its_til
     assert (facts["level0_mpp"], facts["patch_size_level0"]) == (0.25, 128)
 
 
+def test_the_resolution_for_one_slide_leaves_the_finished_others(tmp_path, capsys):
+    (tmp_path / "slides").mkdir()
+    write_tiff(tmp_path / "slides" / "told.tif", stained(HEIGHT, WIDTH))
+    write_tiff(tmp_path / "slides" / "untold.tif", stained(HEIGHT, WIDTH), mpp=None)
+    with pytest.raises(FailedInputs, match="give --slide-mpp"):
+        run(tile, tmp_path / "slides", tmp_path / "out", *TILES)
+    capsys.readouterr()
+    for mpp, others in (("0.5", "-> "), ("0.25", "it is made again")):
+        run(tile, tmp_path / "slides", tmp_path / "out", *TILES, "--slide-mpp", mpp)
+        told = capsys.readouterr().err
+        assert "told.h5 is done already" in told
+        assert others in told.partition("is done already")[2]
+
+
 def test_finished_slides_are_skipped_and_made_again_with_other_settings(slides, tmp_path, capsys):
     run(features, slides, tmp_path, *HAND_MADE)
     assert capsys.readouterr().err.count(" tiles, ") == 2
