@@ -39,6 +39,8 @@ CALM = (
     "The number of training batches .* is smaller than the logging interval",
     "You're using the WeightAveraging callback, but loading a checkpoint outside",
     "It is recommended to use `self.log\\(.*sync_dist=True",  # the task gathers its cases itself
+    "`ModelCheckpoint\\(monitor=.*could not find the monitored key",  # `after_fit` tells it
+    "This DataLoader will create .* worker processes",  # twice, and a config means the same on any machine
     "Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided",
     "Found .* module\\(s\\) in eval mode at the start of training",
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
@@ -217,7 +219,7 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Say what begins."""
-        weights = sum(each.numel() for each in self.model.parameters())
+        weights = sum(each.numel() for each in self.model.net.parameters())
         network = self.model.network.get("class_path", type(self.model).__name__).rpartition(".")[2]
         resumed = self._get(self.config, "ckpt_path")
         self._say(
@@ -228,6 +230,8 @@ class TrainingCLI(LightningCLI):
         """Say what came of it."""
         best = next((each for each in self.trainer.checkpoint_callbacks if each.best_model_path), None)
         score = f": best {best.monitor} {best.best_model_score:.4g} in {self.folder / BEST}" if best else ""
+        if not best and (self.folder / LAST).is_file():
+            score = f"; no validation gave {self.model.monitor}, so that there is no {BEST}, but {self.folder / LAST}"
         self._say(f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps done{score}")
 
     def _say(self, line: str) -> None:

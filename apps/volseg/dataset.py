@@ -14,6 +14,7 @@ from ...data.datasets.dataset_json import FILE, DescribedFolder, read_dataset_js
 from ...data.datasets.decathlon import Decathlon
 from ...data.datasets.nnunet_folder import NnUNetFolder
 from ...data.datasets.volume_case import VolumeCase
+from ...data.init_folders import IMAGES, MASKS, folder_named
 from ...data.inventory import CHANNEL
 from ...data.volume_channels import open_volume
 from ...data.volume_checks import VolumeFacts, check_spacing, check_volume
@@ -23,11 +24,14 @@ from ...data.volume_plan import PERCENTILES, median_shape, orientation_of, targe
 def parts_of(folder: Path, labels: Path | None) -> tuple[Path, Path | None, DescribedFolder | None]:
     """Return the folder of the volumes, that of the label maps, and the layout where the folder describes itself.
 
+    A folder that holds one of each by their usual names is taken apart without being told.
+
     Raises:
         UserError: `dataset.json` is no JSON object.
     """
     if not (folder / FILE).is_file():
-        return folder, labels, None
+        images, masks = (folder_named(folder, each) if folder.is_dir() else None for each in (IMAGES, MASKS))
+        return (images, masks, None) if labels is None and images and masks else (folder, labels, None)
     layout = (Decathlon if "training" in read_dataset_json(folder) else NnUNetFolder)(folder)
     images, own = folder / "imagesTr", folder / "labelsTr"
     return (images if images.is_dir() else folder), labels or (own if own.is_dir() else None), layout

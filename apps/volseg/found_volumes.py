@@ -13,6 +13,7 @@ from ...data.datasets.channel_files import ENDINGS as NIFTI
 from ...data.datasets.decathlon import Decathlon
 from ...data.datasets.volume_case import Modality, VolumeSource
 from ...data.datasets.volume_pairs import VolumePairs
+from ...data.init_config import Noted
 from ...data.init_folders import IMAGES, MASKS, expected, find_folder, folder_named, look
 from ...data.io.formats import DICOM_SUFFIXES
 from ...data.volume_channels import APART
@@ -99,7 +100,8 @@ def find_volumes(input: Path, labels: Path | None, layout: str) -> FoundVolumes:
     guess: Modality = "CT" if lowest < AIR else "MR"
     told = source.modality is not None
     name = "volume_pairs.VolumePairs"
-    arguments: dict[str, Any] = {"images": str(images.resolve()), "labels": str(masks.resolve()), "classes": classes}
+    called = Noted(classes, "what 1, 2 ... are, in scores and in the segments of DICOM; the same in each part")
+    arguments: dict[str, Any] = {"images": str(images.resolve()), "labels": str(masks.resolve()), "classes": called}
     if described:
         name = "decathlon.Decathlon" if isinstance(described, Decathlon) else "nnunet_folder.NnUNetFolder"
         arguments = {"folder": str(input.resolve())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import cpu_count
 from pathlib import Path
 
 LAYOUT = """FOLDER/images/<name>.nii.gz    also imagesTr; <name>_0000.nii.gz, <name>_0001 ... for several channels
@@ -55,6 +56,7 @@ def init(
         "relabel": Noted(found.relabel, "closes the gaps between stored values") if found.relabel else None,
         "batch_size": Noted(2, "patches of a step; as nnU-Net has it"),
         "memory_mb": Noted(6000, "for what a step keeps: patches become as large as this allows"),
+        "workers": Noted(min(cpu_count() or 1, 8), "loading processes, of which this machine has processors"),
     }
     config = {
         "model": {
@@ -67,6 +69,7 @@ def init(
                     },
                 },
                 "scheduler": {"init_args": {"total_iters": steps}},
+                "licence": Noted("", "of the weights, as that of your volumes allows"),
             }
         },
         "data": {"init_args": {key: value for key, value in data.items() if value is not None}},

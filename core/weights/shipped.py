@@ -28,6 +28,8 @@ def find_weights(source: str | Path) -> Path:
     if path.is_dir():
         raise UserError(f"{source}: is a folder; give the weights file inside it.")
     if not path.is_file():
+        if beside := sorted(each.name for each in path.parent.glob("*.ckpt")):
+            raise UserError(f"{source}: there is no such file; {path.parent} has {', '.join(beside)}.")
         raise UserError(
             f"{source}: no such weights file, and no shipped weights of this name{suggestion(str(source), shipped)}"
         )

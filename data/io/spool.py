@@ -48,7 +48,7 @@ class Spool:
         self.fingerprint = fingerprint
         output.parent.mkdir(parents=True, exist_ok=True)
         self.rows_done, self.carry = 0, {}
-        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT)
+        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             self._lock(output)
         except BaseException:

@@ -360,7 +360,7 @@ def _opened(path: Path) -> cv2.VideoCapture:
 
 def _locked(path: Path, output: Path) -> int:
     """Return an open file that no other run holds."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

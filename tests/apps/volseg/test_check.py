@@ -130,6 +130,7 @@ def test_folders_need_no_description_and_gaps_of_labels_are_told(tmp_path):
     for number in range(3):
         case(tmp_path / "data", number)
     images, labels = (tmp_path / "data" / name for name in ("imagesTr", "labelsTr"))
+    assert check(images, "--labels", str(labels)) == check(tmp_path / "data")
     assert check(images, "--labels", str(labels))[0] == 0
     for path in labels.iterdir():
         values = np.asarray(nifti_values(path)) * 2

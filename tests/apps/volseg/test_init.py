@@ -51,6 +51,8 @@ def test_two_folders_are_trained_on_with_patients_apart(capsys):
     net, data = written("scans.yaml")
     assert net == {"num_classes": 3, "in_channels": 1}
     assert data["modality"] == "MR"
+    assert data["train"][0]["init_args"]["classes"] == ["class 1", "class 2"]
+    assert 1 <= data["workers"] <= 8
     assert scored(train_a_step("volseg", "scans.yaml")) == {row["name"] for row in rows if row["split"] == "validation"}
 
 

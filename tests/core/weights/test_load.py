@@ -99,6 +99,8 @@ def test_shipped_names_are_found_and_suggested(weights, monkeypatch):
 
 def test_missing_file_and_folder_are_refused(tmp_path):
     assert "no such weights file" in refusal(tmp_path / "absent.ckpt")
+    (tmp_path / "last.ckpt").touch()
+    assert f"there is no such file; {tmp_path} has last.ckpt." in refusal(tmp_path / "best.ckpt")
     assert "is a folder" in refusal(tmp_path)
 
 
