@@ -89,7 +89,7 @@ class RunRecord(Callback):
             self.manifest |= {
                 "device": device_name(trainer.strategy.root_device),
                 "processes": trainer.world_size,
-                "parameters": sum(each.numel() for each in pl_module.parameters()),
+                "parameters": sum(each.numel() for each in pl_module.net.parameters()),
                 "data": fingerprint(trainer.datamodule),
                 "earlier": earlier(self.manifest_path),
             }

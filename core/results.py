@@ -61,7 +61,9 @@ def methods_of(found: Sequence[Result]) -> list[str]:
 
 
 def interval_text(interval: Interval) -> str:
-    """Return for example `31.42 [30.1, 32.65]`."""
+    """Return for example `31.42 [30.1, 32.65]`; the mean alone where nothing tells how sure it is."""
+    if not interval.is_known:
+        return f"{interval.mean:.4g}"
     return f"{interval.mean:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 

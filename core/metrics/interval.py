@@ -23,6 +23,11 @@ class Interval:
     high: float
     count: int
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it tells how sure the mean is; a single case or group, such as one place, cannot tell."""
+        return self.low < self.high
+
     def __str__(self) -> str:
         """Return for example `31.42 [30.10, 32.65], n = 14`."""
         return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}], n = {self.count}"
