@@ -62,6 +62,7 @@ def init(
                 },
                 "scheduler": cosine,
                 "discriminator_scheduler": cosine,
+                "tile": Noted(side, "pixels, of what `infer` and `test` take at once; as large as the patches"),
                 "licence": Noted("", "of the weights, as that of your images allows"),
             }
         },

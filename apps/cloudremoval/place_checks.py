@@ -117,7 +117,7 @@ def _summary(series: CloudySeries, cover: Sequence[float]) -> dict[str, str]:
     first = source.first
     return {
         "dates": _dates(series.dates, len(cover)),
-        "cloud": f"{ordered[0]:.0%} to {ordered[-1]:.0%}, {ordered[len(ordered) // 2]:.0%} in the middle; "
+        "cloud": f"{ordered[0]:.0%} to {ordered[-1]:.0%}, median {ordered[len(ordered) // 2]:.0%}; "
         f"{series.never_clear:.1%} of the place is clear on no date",
         "clouds from": "masks" if series.masks else "colours",
         "grid": f"{times(source.geometry.shape)} pixels of {_pixel(source)}, {source.geometry.crs or 'no CRS'}",

@@ -105,6 +105,8 @@ def find_places(folder: Path, masks: Path | None = None) -> list[Place]:
         UserError: there is none, or no folder of masks.
     """
     _check_masks(masks)
+    if not folder.exists():
+        raise UserError(f"--input {folder}: there is no such folder; check the path.")
     folders = [folder, *sorted(each for each in folder.iterdir() if each.is_dir())] if folder.is_dir() else []
     places = [place for each in folders if (place := find_place(each, masks))]
     if not places:

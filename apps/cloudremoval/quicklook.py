@@ -88,7 +88,7 @@ class QuickLook:
         seen = image[:, ~np.isnan(image).any(axis=0)]
         low, high = np.percentile(seen, PERCENTILES, axis=1) if seen.size else np.array([[0.0], [1.0]])
         panels = [*zip(self.titles, dates, strict=True)]
-        panels += [("before (the clearest date)", dates[self.best]), ("after", image)]
+        panels += [(f"before: {self.titles[self.best]}", dates[self.best]), ("after", image)]
         larger = max(1, SMALLEST // max(image.shape[1:]))
         pictures = [_stretched(values, low, high).repeat(larger, 0).repeat(larger, 1) for _, values in panels]
         return arranged([title for title, _ in panels], pictures, len(dates))

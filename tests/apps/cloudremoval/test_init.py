@@ -34,7 +34,9 @@ def test_the_config_trains_on_the_archive_with_places_apart(capsys):
     assert "4 places, 16 dates, clouds told by masks" in out
     assert "a: 4 dates, 2018-02-10 to 2018-03-12, cloud 0% to 50%" in out
     assert len(split_of("archive_split.csv")) == 4
-    data = yaml.safe_load(Path("archive.yaml").read_text())["data"]["init_args"]
+    config = yaml.safe_load(Path("archive.yaml").read_text())
+    data = config["data"]["init_args"]
+    assert config["model"]["init_args"]["tile"] == data["patch"]
     assert data["train"][0]["init_args"]["part"] == "train"
     train_a_step("cloudremoval", "archive.yaml", "--data.patch", "20")
 
