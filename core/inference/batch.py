@@ -172,7 +172,8 @@ def raise_failures(reasons: Sequence[str], count: int) -> None:
         raise FailedInputs(reasons[0])
     if reasons:
         told = "\n".join(reasons)
-        raise FailedInputs(f"{len(reasons)} of {count} inputs failed, the others are done:\n{told}")
+        others = ", the others are done" if len(reasons) < count else ""
+        raise FailedInputs(f"{len(reasons)} of {count} inputs failed{others}:\n{told}")
 
 
 def _record(

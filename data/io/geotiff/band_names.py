@@ -122,9 +122,10 @@ def bands_of_channels(
     numbers = [number for number in file.indexes if number != alpha]
     if not any(names[number - 1] for number in numbers):
         if len(numbers) != len(channels):
+            advice = "choose them with --bands" if len(numbers) > len(channels) else "give files that hold all of them"
             raise UserError(
                 f"{path}: has {len(numbers)} bands that do not say what they show, the network takes {len(channels)} "
-                f"({', '.join(channels)}); choose them with --bands."
+                f"({', '.join(channels)}); {advice}."
             )
         return tuple(numbers)
     found = []

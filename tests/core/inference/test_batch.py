@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 
 from foveal.core.errors import FailedInputs, UserError
-from foveal.core.inference.batch import Item, pair_paths, run_batch
+from foveal.core.inference.batch import Item, pair_paths, raise_failures, run_batch
 
 SUFFIXES = (".png", ".tif")
 
@@ -72,6 +72,11 @@ def test_a_bad_item_is_told_last_and_the_others_are_done(folder, capsys):
     assert (folder / "out" / "c.tif").exists()
     assert not (folder / "out" / "b.PNG").exists()
     assert "b.PNG: is bad" in capsys.readouterr().err
+
+
+def test_no_others_are_told_of_where_every_item_failed():
+    with pytest.raises(FailedInputs, match=r"^2 of 2 inputs failed:\na\nb$"):
+        raise_failures(["a", "b"], 2)
 
 
 def test_an_unexpected_error_fails_its_item_alone_and_is_logged(folder, caplog):

@@ -93,6 +93,7 @@ def test_bands_that_say_nothing_are_taken_in_order(tmp_path, caplog, names):
         (("B4", "B3", "B2", "B11"), r"no band shows nir; its bands are 1 \(B4\), .*4 \(B11\)\. Choose 4 with --bands"),
         (("red", "green", "blue", "nir", "B8"), r"2 bands show nir; its bands are"),
         (("", "", "", "", ""), r"has 5 bands that do not say what they show, the network takes 4 \(red, .*--bands"),
+        (("", "", ""), r"has 3 bands that do not say what they show, .*; give files that hold all of them"),
     ],
 )
 def test_bands_that_are_missing_or_not_clear_are_refused(tmp_path, names, words):
