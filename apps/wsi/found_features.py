@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UserError
 from ...data.check import with_progress
+from ...data.datasets.feature_bags import stem_of
 from ...data.init_folders import expected, folder_named
 from ...data.io.features import SUFFIXES
 from ...data.io.formats import SLIDE_SUFFIXES, TIFF_SUFFIXES
@@ -63,6 +65,18 @@ def find_features(input: Path, given: Path | None, layout: str) -> FoundFeatures
     return FoundFeatures(path, names, channels, dim, about.get("encoder", ""), [told])
 
 
+def folder_of_slides(input: Path, names: Sequence[str]) -> Path | None:
+    """Return where the slides of these names lie; None where that is not in the folder, or in several places."""
+    wanted = {stem_of(name) for name in names}
+    folders = {each.parent for each in _slides(input) if stem_of(each.name) in wanted}
+    return folders.pop() if len(folders) == 1 else None
+
+
+def _slides(input: Path) -> list[Path]:
+    suffixes = (*SLIDE_SUFFIXES, *TIFF_SUFFIXES)
+    return sorted(each for each in input.rglob("*") if each.suffix.lower() in suffixes)
+
+
 def _place(input: Path, layout: str) -> Path:
     """Return the folder of features, or the one file that holds all."""
     for folder in filter(None, (folder_named(input, NAMES), input)):
@@ -71,8 +85,7 @@ def _place(input: Path, layout: str) -> Path:
             return files[0]
         if files:
             return folder
-    suffixes = (*SLIDE_SUFFIXES, *TIFF_SUFFIXES)
-    slides = sorted(each for each in input.rglob("*") if each.suffix.lower() in suffixes)
+    slides = _slides(input)
     if not slides:
         raise UserError(f"{input}: holds neither features nor slides. {expected(layout)}")
     folder = slides[0].parent

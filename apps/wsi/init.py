@@ -42,7 +42,7 @@ def init(
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_tables import deal_classes, find_table, read_table, rows_of, told_classes
     from .encoders import COLOUR_TEXTURE
-    from .found_features import find_features
+    from .found_features import find_features, folder_of_slides
 
     places = places_of(input, output, overwrite)
     found = find_features(input, features, LAYOUT)
@@ -52,6 +52,8 @@ def init(
     things = deal_classes(things, seed, table, "slides")
     classes = sorted({each.label for each in things})
     common = {"features": str(found.path.resolve()), "labels": str(places.split.resolve())}
+    if slides := folder_of_slides(input, found.names):
+        common["slides"] = Noted(str(slides.resolve()), "for the pictures of the report")
     if not is_complete:
         common["skip_unmatched"] = True
 

@@ -71,10 +71,15 @@ def test_what_is_missing_is_told(capsys):
     assert "cohort: holds no CSV file of the classes. Expected:" in capsys.readouterr().err
 
 
-def test_features_made_by_hand_are_standardised():
+def test_features_made_by_hand_are_standardised_and_slides_are_shown():
     features_folder, _ = write_folder(Path("cohort"), 16)
     for each in features_folder.glob("*.h5"):
         with h5py.File(each, "r+") as file:
             file["features"].attrs["encoder"] = "colour-texture"
+    for place in ("cohort/slides/s0.svs", "cohort/predicted/s0_heatmap.tif"):
+        Path(place).parent.mkdir()
+        Path(place).touch()
     assert main(["wsi", "init", "cohort"]) == 0
-    assert yaml.safe_load(Path("cohort.yaml").read_text())["model"]["init_args"]["standardise"] is True
+    config = yaml.safe_load(Path("cohort.yaml").read_text())
+    assert config["model"]["init_args"]["standardise"] is True
+    assert config["data"]["init_args"]["train"][0]["init_args"]["slides"] == str(Path("cohort/slides").resolve())
