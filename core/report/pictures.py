@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 QUALITY = 88  # of WebP, 0..100
+EXACT = 256 * 256  # pixels up to which a picture at full size keeps every value
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Picture:
 def embedded(title: str, path: Path, scale: float = 1.0) -> Picture:
     """Return a PNG file as a picture of the page: colours as WebP, grey values as they are.
 
+    A small picture at full size keeps every value, so that what a slider compares is not blurred once more.
+
     Args:
         title: what it shows.
         path: the file.
@@ -43,7 +46,8 @@ def embedded(title: str, path: Path, scale: float = 1.0) -> Picture:
             return Picture(title, _uri("png", path.read_bytes()), *size)
         smaller = image.resize([max(1, round(side * scale)) for side in size], Image.Resampling.LANCZOS)
     buffer = BytesIO()
-    smaller.save(buffer, "WEBP", quality=QUALITY, method=4)
+    exact = scale == 1 and size[0] * size[1] <= EXACT
+    smaller.save(buffer, "WEBP", quality=QUALITY, method=4, lossless=exact)
     return Picture(title, _uri("webp", buffer.getvalue()), *size)
 
 
