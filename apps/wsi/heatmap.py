@@ -82,6 +82,12 @@ class TileGrid:
         return total / np.maximum(count, 1)
 
 
+class AttentionSink(PreviewSink):
+    """The picture, in which tiles that are attended to alike have the colour of the middle."""
+
+    reach = 2.0  # times an average tile
+
+
 def draw_heatmap(
     pyramid: Path, picture: Path, source: SlideSource, tiles: Tiles, attention: np.ndarray, card: Card, told: str
 ) -> None:
@@ -104,7 +110,7 @@ def draw_heatmap(
         card, name=f"{card.name}: {told}", kind="dense", outputs=(UNIT,), activation="none", mean=(), std=()
     )
     height, width = grid.geometry.shape
-    for sink in (HeatmapSink(pyramid, grid, named), PreviewSink(picture, grid, named)):
+    for sink in (HeatmapSink(pyramid, grid, named), AttentionSink(picture, grid, named)):
         with sink:
             for top in range(0, height, BAND):
                 window = slice(top, min(top + BAND, height)), slice(0, width)

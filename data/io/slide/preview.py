@@ -56,7 +56,9 @@ class Backdrop(Protocol):
         ...
 
 
-def draw_preview(path: Path, source: Backdrop, card: Card, grid: np.ndarray, step: float) -> None:
+def draw_preview(
+    path: Path, source: Backdrop, card: Card, grid: np.ndarray, step: float, reach: float = -np.inf
+) -> None:
     """Draw the picture.
 
     Args:
@@ -65,6 +67,7 @@ def draw_preview(path: Path, source: Backdrop, card: Card, grid: np.ndarray, ste
         card: says what the grid holds.
         grid: labels, or values (probabilities and pictures in 0..1), (C, h, w).
         step: pixels of the slide's finest level per pixel of the grid.
+        reach: the scale of values ends no lower, so that even values do not look extreme.
     """
     slide, tissue, scale = _shown(source)
     height, width = tissue.shape
@@ -72,7 +75,7 @@ def draw_preview(path: Path, source: Backdrop, card: Card, grid: np.ndarray, ste
     canvas = (2 * MARGIN + width + PANEL, HEAD + height + FOOT)
     figure = Figure(figsize=(canvas[0] / DPI, canvas[1] / DPI), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    picture, legend = _picture(slide, tissue, found, card)
+    picture, legend = _picture(slide, tissue, found, card, reach)
     figure.figimage(_framed(picture), MARGIN, FOOT, origin="upper")
     page = _Page(figure, canvas)
     title = textwrap.shorten(f"{source.path.name} · {card.name}", canvas[0] // 11, placeholder=" …")
@@ -121,14 +124,16 @@ def _places(count: int, scale: float, step: float, size: int) -> np.ndarray:
     return ((np.arange(count) + 0.5) * (scale / step)).astype(np.int64).clip(0, size - 1)
 
 
-def _picture(slide: np.ndarray, tissue: np.ndarray, found: np.ndarray, card: Card) -> tuple[np.ndarray, Legend]:
+def _picture(
+    slide: np.ndarray, tissue: np.ndarray, found: np.ndarray, card: Card, reach: float
+) -> tuple[np.ndarray, Legend]:
     """Return the slide with colours over its tissue, uint8 (h, w, 3), and what draws the legend."""
     kind = kind_of(card)
     if kind == "picture":
         colours = np.moveaxis(found, 0, -1) * 255
         return _blended(slide, colours, tissue.astype(np.float32)), lambda *_: None
     if kind == "values":
-        return _scaled(slide, tissue, found[0], channels_of(card)[0])
+        return _scaled(slide, tissue, found[0], channels_of(card)[0], reach=reach)
     classes = classes_of(card)
     if kind == "probabilities" and len(classes) == 1:
         return _scaled(slide, tissue, found[classes[0].channel], f"Probability of {classes[0].name}", (0.0, 1.0))
@@ -136,11 +141,16 @@ def _picture(slide: np.ndarray, tissue: np.ndarray, found: np.ndarray, card: Car
 
 
 def _scaled(
-    slide: np.ndarray, tissue: np.ndarray, values: np.ndarray, name: str, limits: tuple[float, float] | None = None
+    slide: np.ndarray,
+    tissue: np.ndarray,
+    values: np.ndarray,
+    name: str,
+    limits: tuple[float, float] | None = None,
+    reach: float = -np.inf,
 ) -> tuple[np.ndarray, Legend]:
     """Show one value by a colour scale; where it is a probability, a line shows one half."""
     shown = values[tissue] if tissue.any() else values
-    low, high = limits or (float(shown.min()), float(shown.max()))
+    low, high = limits or (float(shown.min()), max(float(shown.max()), reach))
     norm = Normalize(low, high if high > low else low + 1, clip=True)
     scale = ScalarMappable(norm, COLOURMAP)
     opacity = FAINTEST + (STRONGEST - FAINTEST) * np.asarray(norm(values))

@@ -217,13 +217,15 @@ class PreviewSink(SlideSink):
     Where there is no tissue it shows the slide alone.
     """
 
+    reach = -np.inf  # the scale of values ends no lower
+
     def encode(self, part: Path) -> None:
         """Write the file."""
         factor = self.factor(PREVIEW_GRID)
         grid = self.reduced(factor)
         if self.kind in ("probabilities", "picture"):
             grid /= 255
-        draw_preview(part, self.source, self.card, grid, factor * self.geometry.downsample)
+        draw_preview(part, self.source, self.card, grid, factor * self.geometry.downsample, self.reach)
 
 
 def _mean(rows: np.ndarray, starts: np.ndarray) -> np.ndarray:
