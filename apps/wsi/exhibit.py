@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 TOP = 6  # tiles that are shown by themselves
 TILE = 192  # pixels along a side of such a picture
 COLOURMAP = "turbo"
+LEAST_REACH = 2.0  # average tiles at the strong end of the colours, so that even attention does not look strong
 FAINTEST = 0.25  # opacity of a tile without attention; that of the most attended is 1
 STOPS = 9  # colours of the scale
 GREY = 214  # of tiles where no slide is at hand
@@ -72,7 +73,7 @@ def bag_exhibit(bag: Bag, case: Case, classes: Sequence[str], shares: np.ndarray
         if shares is not None:
             times = shares * len(shares)  # 1 is an average tile
             pictures["attention"] = _painted(corners, side, times, slide.size, backdrop.size)
-            facts["most"] = float(times.max())
+            facts["most"] = max(float(times.max()), LEAST_REACH)
             facts["colours"] = ["#{:02x}{:02x}{:02x}".format(*each) for each in _colours(np.linspace(0, 1, STOPS))]
             for rank, tile in enumerate(np.argsort(-times, kind="stable")[:TOP], start=1):
                 x, y = corners[tile].tolist()
@@ -180,7 +181,7 @@ def _painted(
     order = np.argsort(times, kind="stable")
     for place, value in zip(_places(corners[order], side, size, level0_size), times[order], strict=True):
         strength[place] = value
-    unit = np.nan_to_num(strength / max(times.max(), 1e-12))
+    unit = np.nan_to_num(strength / max(times.max(), LEAST_REACH))
     opacity = np.where(np.isnan(strength), 0, FAINTEST + (1 - FAINTEST) * unit)
     return np.concatenate([_colours(unit), (255 * opacity).round().astype(np.uint8)[..., None]], axis=2)
 
