@@ -176,7 +176,7 @@ class PlainProgress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what was measured, and leave the time it took out of the speed."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.print(*self._place(trainer), *shown(trainer.callback_metrics, "val/"))
+            self.print(*self._place(trainer), *shown(trainer.callback_metrics, "val/", pl_module.monitor))
             self._samples, self._line = 0, time.monotonic()
 
     def _place(self, trainer: Trainer) -> Iterator[str]:
@@ -311,8 +311,14 @@ def earlier(manifest: Path) -> list[dict[str, Any]]:
     return [*last.pop("earlier", []), last]
 
 
-def shown(metrics: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Metrics as words of a line: those whose name starts with `prefix`, without those of single classes."""
-    wanted = [name for name in metrics if name.startswith(prefix)]
+def shown(metrics: Mapping[str, Any], prefix: str = "", monitor: str = "") -> list[str]:
+    """Metrics as words of a line: those whose name starts with `prefix`, without those of single classes.
+
+    Of baselines, `<method>_<metric>` beside `<metric>`, the line has that of the monitored metric.
+    """
+    wanted = [name.removeprefix(prefix) for name in metrics if name.startswith(prefix)]
+    monitored = monitor.removeprefix(prefix)
+    beside = tuple(f"_{other}" for other in wanted if monitored and other != monitored)
     overall = [name for name in wanted if not any(name.startswith(f"{other}_") for other in wanted)]
-    return [f"{name} {float(metrics[name]):.4g}" for name in overall]
+    told = [name for name in overall if name == monitored or not name.endswith(beside)]
+    return [f"{prefix}{name} {float(metrics[prefix + name]):.4g}" for name in told]

@@ -133,7 +133,10 @@ def _unknown_key(fault: _Fault, match: re.Match, parser: ArgumentParser) -> str:
 def _unknown_option(fault: _Fault, match: re.Match, parser: ArgumentParser) -> str:
     option = match[1].split("=")[0]
     if not option.startswith("-"):
-        return f"unexpected argument '{option}': every value follows its option, as in --option {option}"
+        takers = [each for each in ("input", "config") if each in _destinations(parser)]
+        return (
+            f"unexpected argument '{option}': every value follows its option, as in --{[*takers, 'option'][0]} {option}"
+        )
     above, key, known = _first_unknown(option.lstrip("-"), _destinations(parser))
     prefix = f"--{above}." if above else "--"
     return f"unknown option {option}{suggestion(prefix + key, [prefix + each for each in known])}"

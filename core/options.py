@@ -29,7 +29,7 @@ def call(function: Callable[..., Any], arguments: Sequence[str], program: str) -
 
     Args:
         function: every parameter annotated, and described under "Args:" in a Google-style docstring. A section
-            "Example:" is shown at the end of the help.
+            "Example:" is shown at the end of the help, {program} in it as the command that was typed.
         arguments: the words after the command.
         program: the command as it was typed, for the help.
 
@@ -53,7 +53,7 @@ def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
         prog=program,
         usage=" ".join([program, *_required(function), "[options]"]),
         description="\n\n".join(filter(None, [text.short_description, text.long_description])),
-        epilog="\n".join(f"example:\n  {each.description}" for each in text.examples),
+        epilog="\n".join(f"example:\n  {each.description}" for each in text.examples).replace("{program}", program),
         exit_on_error=False,
         allow_abbrev=False,
         add_help=False,

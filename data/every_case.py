@@ -41,7 +41,7 @@ def every_case(
     with Reporter(1, quiet=not told, unit="cases") as reporter, ThreadPoolExecutor(max(workers, 1)) as pool:
         reporter.start(told)
         for done, _ in enumerate(pool.map(call, works), 1):
-            reporter.rows(done, len(works))
+            reporter.progress(done, len(works))
     lines = [problems[case] for case in dict.fromkeys(cases) if case in problems]
     if len(lines) == 1:
         raise UserError(lines[0])

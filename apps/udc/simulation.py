@@ -72,7 +72,8 @@ def simulate_files(
     items = pair_paths(inputs, output, IMAGE_SUFFIXES, name=_name)
     manifest = None if is_named_as_file(output, IMAGE_SUFFIXES) else output / MANIFEST
     facts |= {"version": __version__, "seed": settings.seed, "bits": settings.bits, "page": settings.page}
-    run_batch(items, work, facts, overwrite, quiet, manifest)
+    unit = "rows" if settings.model == "physical" else "tiles"
+    run_batch(items, work, facts, overwrite, quiet, manifest, unit)
 
 
 def seed_of(path: Path, seed: int) -> Seed:

@@ -87,7 +87,7 @@ def run_features(
     workers = min(workers, len(items))
     with _worker(settings, encoder, workers) as work:
         facts = _facts(settings, encoder)
-        run_batch(items, work, facts, overwrite, quiet, manifest_of(output, ".h5"), "tiles", workers)
+        run_batch(items, work, facts, overwrite, quiet, manifest_of(output, ".h5"), workers=workers)
 
 
 def describe(

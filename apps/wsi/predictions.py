@@ -128,7 +128,7 @@ def run_predictions(
     if manifest and table.exists() and not overwrite and not Journal(output).knows(table):
         raise UserError(f"{table}: exists already; give --overwrite to replace it, or another --output.")
     try:
-        run_batch(items, predictor, facts, overwrite, quiet, manifest, "tiles")
+        run_batch(items, predictor, facts, overwrite, quiet, manifest)
     except FailedInputs:
         if manifest:
             _write_table(table, manifest, predictor.scorer.card)

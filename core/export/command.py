@@ -48,7 +48,7 @@ def export(
         device: Where the program is checked, cpu or cuda; aoti compiles for it.
 
     Example:
-        foveal superres export --weights dlgsanet-tiny-x4 --format torchscript --output x4.pt
+        {program} --weights runs/mine/best.ckpt --format torchscript --output mine.pt
 
     Raises:
         UserError: the weights cannot be loaded, the suffix does not suit the format, a tool is missing or cannot

@@ -113,7 +113,7 @@ def run_batch(
     overwrite: bool = False,
     quiet: bool = False,
     manifest: Path | None = None,
-    unit: str = "rows",
+    unit: str = "tiles",
     workers: int = 1,
 ) -> None:
     """Do the work for every item, and raise at the end if any failed.
@@ -261,7 +261,7 @@ def _run_item(
                 raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
         if any(output.exists() and not journal.is_done(output, mark) for output in item.outputs):
             reporter.line(f"{item.output} is of other settings or of an input that has changed; it is made again")
-    note = work(item, mark, reporter.rows)
+    note = work(item, mark, reporter.progress)
     for output in item.outputs:
         journal.record(output, mark)
     reporter.line(f"-> {', '.join(map(str, item.outputs))}{f' ({note})' if note else ''}")

@@ -35,7 +35,7 @@ from .tta import mean_over_views, probability_of, variance_over_views, views_of
 Program = Callable[[Tensor], Tensor]
 Tile = Sizes | Literal["auto", "whole"]
 Progress = Callable[[int, int], None]
-"""Called with (finished output rows, all output rows)."""
+"""Called with (finished parts, all parts): tiles in the engine, rows or cases elsewhere."""
 
 
 class Engine:
@@ -156,16 +156,19 @@ class Engine:
         axes = self.plan(source.shape[-source.spatial :])
         missing = [number for number, row in enumerate(axes[0]) if row.final > sink.rows_done]
         last = tuple(len(axis) - 1 for axis in axes[1:])
+        tiles_of_row = math.prod(map(len, axes[1:]))
+        done = (len(axes[0]) - len(missing)) * tiles_of_row
         blender = Blender(axes, sink.carry)
         with Pipeline(source, sink, axes, self.card.activation) as pipeline:
             for batch in pipeline.read(self._batches(axes, missing)):
                 for index, values in zip(batch.indices, self._compute(batch, axes), strict=True):
                     pipeline.write(index, blender.add(index, values))
+                done += len(batch.indices)
                 row, *columns = batch.indices[-1]
                 if tuple(columns) == last:
                     pipeline.finish(axes[0][row].final, blender.carry)
-                    if progress:
-                        progress(axes[0][row].final, axes[0][-1].high)
+                if progress:
+                    progress(done, len(axes[0]) * tiles_of_row)
         sink.commit()
 
     def array(self, x: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ class Reporter:
         unit: what is counted within an input.
     """
 
-    def __init__(self, total: int, quiet: bool = False, unit: str = "rows") -> None:
+    def __init__(self, total: int, quiet: bool = False, unit: str = "tiles") -> None:
         self.total = total
         self.unit = unit
         self.console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
@@ -53,8 +53,8 @@ class Reporter:
             title = escape(f"[{self.current.number}/{self.total}] {name}")
             self.bar.reset(self.current.task, description=title, total=None, rate="")
 
-    def rows(self, done: int, total: int) -> None:
-        """Tell how many rows of the current input are done."""
+    def progress(self, done: int, total: int) -> None:
+        """Tell how much of the current input is done."""
         rate = self.current.rate(done)
         if self.bar:
             self.bar.update(self.current.task, completed=done, total=total, rate=rate)

@@ -136,3 +136,11 @@ def test_nothing_is_drawn_without_metrics(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("epoch,step\n")
     draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_a_line_has_no_classes_and_of_baselines_that_of_the_monitored_metric():
+    names = ("dice", "dice_liver", "mean_dice", "psnr", "bicubic_psnr", "ssim", "bicubic_ssim")
+    metrics = dict.fromkeys([f"val/{name}" for name in names], 0.5)
+    told = [each.split()[0] for each in callbacks.shown(metrics, "val/", "val/psnr")]
+    assert told == ["val/dice", "val/psnr", "val/bicubic_psnr", "val/ssim"]
+    assert "val/mean_dice 0.5" in callbacks.shown(metrics, "val/", "val/mean_dice")

@@ -120,7 +120,7 @@ def test_broken_yaml_names_file_and_line(parser, tmp_path):
         (["--trainer.max_epoch=3"], "unknown option --trainer.max_epoch; did you mean '--trainer.max_epochs'?"),
         (["--model", "stand_in.Task", "--model.lrr", "3"], "unknown key 'lrr' in model (Task); did you mean 'lr'?"),
         (["--model", "Tsk"], "--model: expected a class path such as package.module.Class, got Tsk"),
-        (["photo.png"], "unexpected argument 'photo.png': every value follows its option, as in --option photo.png"),
+        (["photo.png"], "unexpected argument 'photo.png': every value follows its option, as in --config photo.png"),
     ],
 )
 def test_a_fault_on_the_command_line_names_the_option(parser, arguments, line):

@@ -73,7 +73,7 @@ def test_values_are_typed(text, value):
         (["--input", "--output", "x"], "--input needs a value"),
         (
             ["photo.png", *NEEDED],
-            "unexpected argument 'photo.png': every value follows its option, as in --option photo.png",
+            "unexpected argument 'photo.png': every value follows its option, as in --input photo.png",
         ),
     ],
 )

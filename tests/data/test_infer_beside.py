@@ -150,15 +150,15 @@ def test_a_run_that_ends_early_goes_on_with_both_outputs(tmp_path, monkeypatch, 
     write_image(tmp_path / "tall.png", noise(3, 300, 40))
     program = save_shades(tmp_path / "shades.pt", tile=32, overlap=4)
     assert run(program, tmp_path / "tall.png", tmp_path / "whole.png", "--uncertainty") == 0
-    rows, told = Reporter.rows, []
+    progress, told = Reporter.progress, []
 
     def stop(self, done, total):
         told.append(done)
         if len(told) == 4:
             raise KeyboardInterrupt
-        rows(self, done, total)
+        progress(self, done, total)
 
-    monkeypatch.setattr(Reporter, "rows", stop)
+    monkeypatch.setattr(Reporter, "progress", stop)
     assert run(program, tmp_path / "tall.png", tmp_path / "cut.png", "--uncertainty") == 130
     assert not (tmp_path / "cut.png").exists()
     assert run(program, tmp_path / "tall.png", tmp_path / "cut.png", "--uncertainty") == 0

@@ -83,15 +83,15 @@ def test_probabilities_and_uncertainty_of_frames_are_folders_too(folder, weights
 
 
 def test_an_interrupted_video_goes_on_and_leaves_nothing_half_written(folder, weights, tmp_path, monkeypatch):
-    rows, told = Reporter.rows, []
+    progress, told = Reporter.progress, []
 
     def stop(self, done, total):
         told.append(done)
         if len(told) == 5:
             raise KeyboardInterrupt
-        rows(self, done, total)
+        progress(self, done, total)
 
-    monkeypatch.setattr(Reporter, "rows", stop)
+    monkeypatch.setattr(Reporter, "progress", stop)
     with pytest.raises(KeyboardInterrupt):
         run(weights, [folder / "clip.v2.mp4"], tmp_path / "out", uncertainty=True)
     assert not [each for each in (tmp_path / "out").glob("[!.]*") if each.is_dir()]
