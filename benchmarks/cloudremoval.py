@@ -164,7 +164,7 @@ def pmaa(dim: int = 32) -> tuple[PMAA, Card]:
     return task.net, task.card()
 
 
-BESIDE = ("--keep-clear", "--cloud-mask", "--quicklook", "--bands", "1", "2", "3", "4")
+BESIDE = ("--keep_clear", "--cloud_mask", "--quicklook", "--bands", "1", "2", "3", "4")
 FILES = {
     "smallest": FileRow("`infer`, PMAA as published", (64, 64), landscapes, "place", "clear.tif"),
     "large": FileRow("`infer`, PMAA as published", (1024, 1024), landscapes, "place", "clear.tif"),
@@ -211,7 +211,7 @@ NOTE = (
     "14 places under clouds of other images, scored on region 146 of SEN12MS-CR-TS, of which neither land nor clouds "
     "were trained on. Intervals are over the 8 places; the 10 dates are of one. Of reflectance in 0..1, four bands; "
     '"cloudy" is where more than half of the dates are; "displayed" is the rendering of Sen2_MTC_New. "Kept" is the '
-    "least cloudy date where it is clear, as `infer --keep-clear` does."
+    "least cloudy date where it is clear, as `infer --keep_clear` does."
 )
 
 if __name__ == "__main__":

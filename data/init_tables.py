@@ -90,7 +90,7 @@ def read_table(
     label = label_column or _column(rest, LABELS)
     if label is None:
         raise UserError(
-            f"{path}: no column is called label; give that of the class, of {', '.join(rest)}, by --label-column."
+            f"{path}: no column is called label; give that of the class, of {', '.join(rest)}, by --label_column."
         )
     patient, split = _column(rest, PATIENTS), _column(rest, SPLITS)
     things = {}

@@ -99,7 +99,7 @@ def check_card(card: Card, weights: str, most_cloud: float) -> None:
         UserError: they do, or the share of cloud is impossible.
     """
     if not 0 <= most_cloud <= 1:
-        raise UserError(f"--most-cloud {most_cloud}: give a share from 0 to 1.")
+        raise UserError(f"--most_cloud {most_cloud}: give a share from 0 to 1.")
     strange = [name for name in card.outputs if name not in card.channels]
     if strange or card.activation != "none" or card.scale != 1:
         made = ", ".join(card.outputs or card.channels)

@@ -51,7 +51,7 @@ class Compositing:
         self, method: Literal["median", "least-cloudy"], reading: Reading, most_cloud: float, cog: bool
     ) -> None:
         if not 0 <= most_cloud <= 1:
-            raise UserError(f"--most-cloud {most_cloud}: give a share from 0 to 1.")
+            raise UserError(f"--most_cloud {most_cloud}: give a share from 0 to 1.")
         self.method = method
         self.reading = reading
         self.most_cloud = most_cloud

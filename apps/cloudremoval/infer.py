@@ -67,7 +67,7 @@ def infer(
         UserError: an option, the weights or an input does not fit.
 
     Example:
-        foveal cloudremoval infer --weights best.ckpt --input dates --output clear.tif --keep-clear --quicklook
+        foveal cloudremoval infer --weights best.ckpt --input dates --output clear.tif --keep_clear --quicklook
     """
     from ...core.inference.batch import MANIFEST, is_named_as_file, run_batch
     from ...core.inference.command import open_engine

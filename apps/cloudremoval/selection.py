@@ -37,7 +37,7 @@ def choose_dates(
         names = [f"{date:%Y-%m-%d}" for date in dates] or [f"number {number}" for number in range(1, len(cover) + 1)]
         raise UserError(
             f"all dates have more cloud than {most_cloud:.0%}: {told(names, cover)}; add files of clearer dates, or "
-            "give a higher --most-cloud."
+            "give a higher --most_cloud."
         )
     best = clearest(cover)
 

@@ -40,7 +40,7 @@ def init(
         UserError: something is missing or cannot be used.
 
     Example:
-        foveal init medseg radiographs --label-column diagnosis
+        foveal init medseg radiographs --label_column diagnosis
     """
     from ...data.init_config import places_of
     from ...data.init_folders import MASKS, folder_named, roots_of

@@ -59,11 +59,11 @@ def filters_of(classes: Sequence[Label], largest: Sequence[str], smallest: Seque
     """
     found = dict.fromkeys((each.value for each in classes), Filter())
     for word in largest:
-        for value in _values(word, classes, "--largest-component"):
+        for value in _values(word, classes, "--largest_component"):
             found[value] = replace(found[value], only_largest=True)
     for word in sorted(smallest, key=lambda each: "=" in each):
         name, _, number = word.rpartition("=")
-        for value in _values(name or ALL, classes, "--smallest-ml"):
+        for value in _values(name or ALL, classes, "--smallest_ml"):
             found[value] = replace(found[value], smallest_ml=_millilitres(word, number))
     return {value: each for value, each in found.items() if each != Filter()}
 
@@ -175,5 +175,5 @@ def _millilitres(word: str, number: str) -> float:
     except ValueError:
         found = -1.0
     if not 0 <= found < float("inf"):
-        raise UserError(f"--smallest-ml {word}: give millilitres such as 0.5, or of one class such as liver=5.")
+        raise UserError(f"--smallest_ml {word}: give millilitres such as 0.5, or of one class such as liver=5.")
     return found

@@ -67,7 +67,7 @@ def infer(
         UserError: an option, the weights or an input does not fit.
 
     Example:
-        foveal volseg infer --weights last.ckpt --input patients --output organs --largest-component liver spleen
+        foveal volseg infer --weights last.ckpt --input patients --output organs --largest_component liver spleen
     """
     from ...core.inference.command import make_engine
     from ...core.outlines import labels_of

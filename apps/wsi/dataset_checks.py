@@ -22,7 +22,7 @@ from .slides import open_slide, slide_name
 
 PLACES = 8  # of a level that are read, along each side
 BLOCK = 256  # pixels along a side of a place
-OPTION = "--slide-mpp"
+OPTION = "--slide_mpp"
 
 
 class Line(NamedTuple):

@@ -79,7 +79,7 @@ def open_encoder(name: str, weights: Path | None = None) -> Encoder:
     """
     if name == COLOUR_TEXTURE:
         if weights:
-            raise UserError(f"--encoder-weights {weights}: {name} is made by hand and has none; leave it out.")
+            raise UserError(f"--encoder_weights {weights}: {name} is made by hand and has none; leave it out.")
         return _frozen(name, ColourTexture(), (0.0,) * 3, (1.0,) * 3, None, "bilinear")
     module = _filled(name, weights) if weights else _published(name)
     facts = resolve_model_data_config(module)
@@ -124,7 +124,7 @@ def _published(name: str) -> nn.Module:
         reason = "the hub does not answer, and its cache does not hold them" if is_cut_off else _short(error)
         raise UserError(
             f"--encoder {name}: its weights cannot be had from {_place(name)} ({reason}); get the file where "
-            f"there is a network and give it by --encoder-weights FILE, or take --encoder {COLOUR_TEXTURE}."
+            f"there is a network and give it by --encoder_weights FILE, or take --encoder {COLOUR_TEXTURE}."
         ) from error
 
 
@@ -144,13 +144,13 @@ def _filled(name: str, weights: Path) -> nn.Module:
     try:
         fill(module, _without_head(state, module))
     except UserError as error:
-        raise UserError(f"--encoder-weights {weights}: {error} Give --encoder the network that they are of.") from None
+        raise UserError(f"--encoder_weights {weights}: {error} Give --encoder the network that they are of.") from None
     return module
 
 
 def _read(weights: Path) -> dict[str, Tensor]:
     if not weights.is_file():
-        raise UserError(f"--encoder-weights {weights}: there is no such file.")
+        raise UserError(f"--encoder_weights {weights}: there is no such file.")
     state = read_safetensors(weights)[0] if file_format(weights) == "safetensors" else read_checkpoint(weights)
     state = unwrap(state)
     for prefix in PREFIXES:

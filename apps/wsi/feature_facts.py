@@ -81,7 +81,7 @@ def check_facts(where: Path | str, found: Mapping[str, Any], expected: Mapping[s
         if name == "encoder_digest":
             raise UserError(
                 f"{where}: {found['encoder']} has other weights than in the training (SHA-256 {found[name][:12]}, "
-                f"not {expected[name][:12]}); give those of the training by --encoder-weights, or --encoder "
+                f"not {expected[name][:12]}); give those of the training by --encoder_weights, or --encoder "
                 f"{found['encoder']} to take these all the same."
             )
         raise UserError(

@@ -154,7 +154,7 @@ def _check(settings: Settings, workers: int, output: Path) -> None:
     defaults = {each.name: each.default for each in dataclasses.fields(Settings)}
     for name in TILING if settings.tiles else ():
         if getattr(settings, name) != defaults[name]:
-            logger.warning("--%s has no effect: --tiles says where tiles lie.", name.replace("_", "-"))
+            logger.warning("--%s has no effect: --tiles says where tiles lie.", name)
 
 
 def _facts(settings: Settings, encoder: Encoder) -> dict[str, object]:

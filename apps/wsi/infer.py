@@ -137,4 +137,4 @@ def _warn(**options: object) -> None:
     """Warn of options that have no effect as features are ready."""
     for name, value in options.items():
         if value is not None:
-            logger.warning("--%s has no effect: the features are ready.", name.replace("_", "-"))
+            logger.warning("--%s has no effect: the features are ready.", name)

@@ -33,7 +33,7 @@ def open_slide(path: Path, mpp: float | None = None, slide_mpp: float | None = N
     Raises:
         UserError: the slide cannot be read so.
     """
-    return SlideSource(path, mpp, slide_mpp, option="--slide-mpp")
+    return SlideSource(path, mpp, slide_mpp, option="--slide_mpp")
 
 
 def free_of_option(items: Sequence[Item], slide_mpp: float | None) -> list[Item]:

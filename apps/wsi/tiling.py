@@ -47,7 +47,7 @@ def check_tiling(mpp: float, size: int, step: int | None, min_tissue: float) -> 
     if step is not None and step < 1:
         raise UserError(f"--step {step}: give at least 1 pixel.")
     if not 0 <= min_tissue <= 1:
-        raise UserError(f"--min-tissue {min_tissue}: give a share from 0 to 1.")
+        raise UserError(f"--min_tissue {min_tissue}: give a share from 0 to 1.")
 
 
 def plan_tiles(
@@ -86,7 +86,7 @@ def plan_tiles(
     if not kept.any():
         raise UserError(
             f"{source.path}: of {kept.size} tiles of {size} pixels at {geometry.mpp:g} µm/pixel none has "
-            f"{min_tissue:.0%} tissue or more; give a smaller --min-tissue or --size."
+            f"{min_tissue:.0%} tissue or more; give a smaller --min_tissue or --size."
         )
     row, column = np.nonzero(kept)
     coords = np.stack([columns[column], rows[row]], axis=1) * geometry.downsample

@@ -178,3 +178,11 @@ def test_every_script_and_config_in_the_text_is_there(page):
             check_script(script, rest.split())
         for config in re.findall(r"configs/\w+/\w+\.yaml", code):
             assert (ROOT / config).is_file(), config
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_are_spelled_as_the_help_prints_them(page):
+    lines = [line for block in blocks(page) if block.language == "bash" for line in commands(block.text)]
+    ours = [word for program, *words in lines if program in ("foveal", "lightning") for word in words]
+    told = [word for code in inline_code(page) for word in code.split()]
+    assert not [word for word in ours + told if re.match(r"--\w+-", word)]

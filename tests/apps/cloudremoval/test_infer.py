@@ -84,7 +84,7 @@ def test_a_trained_network_makes_reflectance_of_a_scene_smaller_than_a_tile(tmp_
 
 def test_clear_pixels_of_the_best_date_keep_their_numbers(tmp_path, weights):
     place = write_place(tmp_path / "place")
-    assert run(place, tmp_path / "clear.tif", weights, "--keep-clear") == 0
+    assert run(place, tmp_path / "clear.tif", weights, "--keep_clear") == 0
     made, _ = read_raster(tmp_path / "clear.tif")
     best, _ = read_raster(place / "image" / f"{DATES[1]}.tif")
     distance = distance_transform_cdt(~square(1), "chessboard")
@@ -100,7 +100,7 @@ def test_clouds_confidence_and_a_picture_stand_beside_it(tmp_path, weights):
         with rasterio.open(file, "r+") as image:
             image.write(np.zeros((4, 50, 7), np.uint16), window=((0, 50), (54, 61)))
     output = tmp_path / "clear.tif"
-    assert run(place, output, weights, "--cloud-mask", "--confidence", "--quicklook", "--keep-clear") == 0
+    assert run(place, output, weights, "--cloud_mask", "--confidence", "--quicklook", "--keep_clear") == 0
     image, said = read_raster(output)
     absent = image.any(axis=0) == 0
     assert np.array_equal(absent, np.broadcast_to(np.arange(61) >= 54, (50, 61)))
@@ -139,7 +139,7 @@ def test_the_clearest_dates_are_taken_and_told(tmp_path, weights, capsys):
     dates = ("2018-01-01", *DATES)
     place = write_place(tmp_path / "place", dates)
     write_raster(place / "cloud_mask" / "2018-01-01.tif", np.ones((1, 50, 61), np.uint8))
-    assert run(place, tmp_path / "clear.tif", weights, "--cloud-mask") == 0
+    assert run(place, tmp_path / "clear.tif", weights, "--cloud_mask") == 0
     assert "3 of 4 dates" in capsys.readouterr().err
     assert read_raster(tmp_path / "clear_clouds.tif")[1]["names"] == DATES
 
@@ -147,17 +147,17 @@ def test_the_clearest_dates_are_taken_and_told(tmp_path, weights, capsys):
 def test_masks_may_stand_elsewhere(tmp_path, weights):
     place = write_place(tmp_path / "place")
     (place / "cloud_mask").rename(tmp_path / "masks")
-    assert run(place, tmp_path / "one.tif", weights, "--masks", tmp_path / "masks", "--cloud-mask") == 0
+    assert run(place, tmp_path / "one.tif", weights, "--masks", tmp_path / "masks", "--cloud_mask") == 0
     (tmp_path / "other").mkdir()
     (tmp_path / "masks").rename(tmp_path / "other" / "place")
-    assert run(place, tmp_path / "two.tif", weights, "--masks", tmp_path / "other", "--cloud-mask") == 0
+    assert run(place, tmp_path / "two.tif", weights, "--masks", tmp_path / "other", "--cloud_mask") == 0
     assert (tmp_path / "one_clouds.tif").read_bytes() == (tmp_path / "two_clouds.tif").read_bytes()
     assert (read_raster(tmp_path / "one_clouds.tif")[0] == [square(number) for number in range(3)]).all()
 
 
 def test_without_masks_clouds_are_told_by_colours(tmp_path, weights):
     place = write_place(tmp_path / "place", masks=False)
-    assert run(place, tmp_path / "clear.tif", weights, "--cloud-mask") == 0
+    assert run(place, tmp_path / "clear.tif", weights, "--cloud_mask") == 0
     found = read_raster(tmp_path / "clear_clouds.tif")[0] == 1
     for number in range(3):
         assert found[number][square(number)].all()
@@ -166,7 +166,7 @@ def test_without_masks_clouds_are_told_by_colours(tmp_path, weights):
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(tmp_path, weights, monkeypatch):
     place = write_place(tmp_path / "place")
-    options = ("--cloud-mask", "--confidence", "--quicklook", "--keep-clear", "--tile", "20", "--overlap", "4")
+    options = ("--cloud_mask", "--confidence", "--quicklook", "--keep_clear", "--tile", "20", "--overlap", "4")
     assert run(place, tmp_path / "whole" / "x.tif", weights, *options) == 0
     padded, read = pipeline._padded, []
 
@@ -258,7 +258,7 @@ BAD = {
     a_missing_band: r"2018-06-10.tif: no band shows nir; .*--bands",
     of_eight_bits: r"2018-03-07.tif: is of 8 bits, .*--quantification",
     too_bright: r"2018-06-10.tif: is no reflectance, .*--quantification",
-    all_cloudy: r"all dates have more cloud than 95%: 2018-03-07 100 %, .*--most-cloud",
+    all_cloudy: r"all dates have more cloud than 95%: 2018-03-07 100 %, .*--most_cloud",
     a_date_too_few: r"2 dates are too few: 3 are taken at once",
     without_a_mask: r"has no mask for 2018-03-07.tif",
     a_damaged_tile: r"2018-07-30.tif: the file is damaged .*rows 1\d\d\.\.\d+ and columns",
@@ -270,7 +270,7 @@ BAD = {
 def test_a_bad_place_is_told_in_one_line_and_leaves_nothing(tmp_path, weights, capsys, spoil, told):
     place = write_place(tmp_path / "place")
     spoil(place)
-    options = ("--cloud-mask", "--confidence", "--quicklook", "--quiet")
+    options = ("--cloud_mask", "--confidence", "--quicklook", "--quiet")
     assert run(place, tmp_path / "out" / "clear.tif", weights, *options) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1, error
@@ -311,7 +311,7 @@ def test_options_and_places_are_checked_before_any_work(tmp_path, weights, capsy
         ((place, place / "x.tif"), "would be taken for a date"),
         ((tmp_path, tmp_path), "would be taken for a date"),
         ((place, tmp_path / "x.tif", weights, "--masks", tmp_path / "gone"), "there is no such folder"),
-        ((place, tmp_path / "x.tif", weights, "--most-cloud", 95), "give a share from 0 to 1"),
+        ((place, tmp_path / "x.tif", weights, "--most_cloud", 95), "give a share from 0 to 1"),
     ):
         inputs, output, *rest = arguments
         assert run(inputs, output, *(rest or [weights])) == 2
@@ -376,8 +376,8 @@ def peak_memory(folder, weights, height, width):
         folder.mkdir(exist_ok=True)
         options = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1}
         write_raster(folder / f"{date}.tif", image, names=NAMES, **options)
-    options = ["--input", folder, "--output", folder / "out" / "x.tif", "--weights", weights, "--keep-clear"]
-    beside = ["--cloud-mask", "--quicklook", "--tile", 256, "--quiet"]
+    options = ["--input", folder, "--output", folder / "out" / "x.tif", "--weights", weights, "--keep_clear"]
+    beside = ["--cloud_mask", "--quicklook", "--tile", 256, "--quiet"]
     command = [sys.executable, "-c", PEAK, "cloudremoval", "infer", *map(str, options + beside)]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr

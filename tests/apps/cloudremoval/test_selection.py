@@ -31,7 +31,7 @@ def test_too_few_dates_are_refused():
 
 def test_dates_that_are_all_cloudy_are_refused_and_told():
     cover = [0.96, 0.97, 1, 0.999, 0.96]
-    with pytest.raises(UserError, match=r"2018-01-01 96 %, 2018-02-01 97 %.*--most-cloud"):
+    with pytest.raises(UserError, match=r"2018-01-01 96 %, 2018-02-01 97 %.*--most_cloud"):
         choose_dates(cover, 3, MONTHS)
     with pytest.raises(UserError, match="number 1 96 %"):
         choose_dates(cover, 3)

@@ -92,7 +92,7 @@ def test_a_table_tells_classes_patients_and_split(capsys):
     Path("xrays/table.csv").write_text("\n".join(lines).replace("diagnosis", "finding_of_the_day"))
     assert main(["medseg", "init", "xrays", "--overwrite"]) == 2
     assert "no column is called label; give that of the class, of finding_of_the_day, " in capsys.readouterr().err
-    assert main(["medseg", "init", "xrays", "--overwrite", "--label-column", "finding_of_the_day"]) == 0
+    assert main(["medseg", "init", "xrays", "--overwrite", "--label_column", "finding_of_the_day"]) == 0
 
 
 def test_the_headers_of_dicom_files_tell_the_patients():

@@ -225,9 +225,9 @@ def test_components_are_removed_by_class(tmp_path, options, only_largest, smalle
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"largest_component": ["spleen"]}, "--largest-component spleen: the network has no such class; it has middle"),
-        ({"smallest_ml": ["bright=some"]}, "--smallest-ml bright=some: give millilitres"),
-        ({"smallest_ml": ["-1"]}, "--smallest-ml -1: give millilitres"),
+        ({"largest_component": ["spleen"]}, "--largest_component spleen: the network has no such class; it has middle"),
+        ({"smallest_ml": ["bright=some"]}, "--smallest_ml bright=some: give millilitres"),
+        ({"smallest_ml": ["-1"]}, "--smallest_ml -1: give millilitres"),
         ({"suffix": [".nii.gz", ".dcm"]}, "--suffix .dcm: what is made of .* can be written as .nii, .nii.gz"),
         ({"tile": 0}, "--tile 0"),
     ],

@@ -61,12 +61,12 @@ def test_what_is_wrong_with_slides_is_told(slides, tmp_path):
     errors = told(report)
     assert errors.keys() == {"blank.tif", "nameless.tif", "damaged.tif"}
     assert "no tissue was found" in errors["blank.tif"][0]
-    assert "give --slide-mpp" in errors["nameless.tif"][0]
+    assert "give --slide_mpp" in errors["nameless.tif"][0]
     assert errors["damaged.tif"][0].startswith("level 1 (200 × 150): the file is damaged")
     assert len(errors["damaged.tif"]) == 1
     (slides / "damaged.tif").unlink()
     (slides / "blank.tif").unlink()
-    assert check(tmp_path, "--input", slides, "--slide-mpp", "0.5")[0] == 0
+    assert check(tmp_path, "--input", slides, "--slide_mpp", "0.5")[0] == 0
 
 
 def test_what_is_wrong_with_features_is_told(tmp_path):
@@ -129,7 +129,7 @@ def test_one_file_of_groups_and_other_columns(tmp_path):
     file = write_groups(tmp_path / "f.h5", ["a", "b"])
     labels = write_labels(tmp_path / "l.csv", [["a", "x"], ["b", "y"]], ("image", "class"))
     code, report = check(
-        tmp_path, "--features", file, "--labels", labels, "--slide-column", "image", "--label-column", "class"
+        tmp_path, "--features", file, "--labels", labels, "--slide_column", "image", "--label_column", "class"
     )
     assert (code, report["labels"]) == (0, {"x": 1, "y": 1})
 

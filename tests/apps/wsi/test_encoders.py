@@ -111,7 +111,7 @@ def test_weights_that_cannot_be_fetched_are_told_at_once(monkeypatch):
     told = refused(SMALL)
     assert time.monotonic() - begun < 5
     assert told.startswith(f"--encoder {SMALL}: its weights cannot be had from timm/{SMALL} (the hub does not answer")
-    assert "--encoder-weights FILE" in told
+    assert "--encoder_weights FILE" in told
     assert "from Nobody/Nothing (the hub" in refused("hf-hub:Nobody/Nothing")
     assert not encoders.constants.HF_HUB_OFFLINE
 

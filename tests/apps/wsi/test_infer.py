@@ -218,9 +218,9 @@ def test_bad_slides_do_not_stop_the_others_and_stand_in_the_table(weights, tmp_p
     errors = {row["input"].rpartition("/")[2]: row["error"] for row in table_of(tmp_path / "out")}
     assert errors["good.tif"] == ""
     assert "no tissue was found" in errors["blank.tif"]
-    assert "give --slide-mpp" in errors["nameless.tif"]
+    assert "give --slide_mpp" in errors["nameless.tif"]
     assert errors["text.svs"]
-    run(weights, folder / "nameless.tif", tmp_path / "out", "--slide-mpp", "0.5")
+    run(weights, folder / "nameless.tif", tmp_path / "out", "--slide_mpp", "0.5")
 
 
 def test_bad_features_are_refused(slides, weights, tmp_path):

@@ -117,7 +117,7 @@ def test_bad_slides_do_not_stop_the_others(command, bad_slides, tmp_path, capsys
     told = str(caught.value)
     assert caught.value.exit_code == 1
     assert "blank.tif: no tissue was found" in told
-    assert "nameless.tif: the file does not tell its resolution; give --slide-mpp" in told
+    assert "nameless.tif: the file does not tell its resolution; give --slide_mpp" in told
     assert "broken.tif: the file is damaged" in told
     assert ("small.tif: tiles of 64 pixels at 0.5 µm/pixel are larger than the slide" in told) == (command != tissue)
     done = {each.name for each in (tmp_path / "out").iterdir() if each.suffix in (".h5", ".geojson")}
@@ -128,7 +128,7 @@ def test_bad_slides_do_not_stop_the_others(command, bad_slides, tmp_path, capsys
 
 def test_a_slide_without_resolution_takes_that_of_the_option_and_then_of_its_tiles(tmp_path):
     slide = write_tiff(tmp_path / "a.tif", stained(HEIGHT, WIDTH), mpp=None)
-    run(tile, slide, tmp_path / "tiles", *TILES, "--slide-mpp", "0.25")
+    run(tile, slide, tmp_path / "tiles", *TILES, "--slide_mpp", "0.25")
     run(features, slide, tmp_path / "out", "--encoder", "colour-texture", "--tiles", str(tmp_path / "tiles"))
     _, facts = content(tmp_path / "out" / "a.h5")["coords"]
     assert (facts["level0_mpp"], facts["patch_size_level0"]) == (0.25, 128)
@@ -138,11 +138,11 @@ def test_the_resolution_for_one_slide_leaves_the_finished_others(tmp_path, capsy
     (tmp_path / "slides").mkdir()
     write_tiff(tmp_path / "slides" / "told.tif", stained(HEIGHT, WIDTH))
     write_tiff(tmp_path / "slides" / "untold.tif", stained(HEIGHT, WIDTH), mpp=None)
-    with pytest.raises(FailedInputs, match="give --slide-mpp"):
+    with pytest.raises(FailedInputs, match="give --slide_mpp"):
         run(tile, tmp_path / "slides", tmp_path / "out", *TILES)
     capsys.readouterr()
     for mpp, others in (("0.5", "-> "), ("0.25", "it is made again")):
-        run(tile, tmp_path / "slides", tmp_path / "out", *TILES, "--slide-mpp", mpp)
+        run(tile, tmp_path / "slides", tmp_path / "out", *TILES, "--slide_mpp", mpp)
         told = capsys.readouterr().err
         assert "told.h5 is done already" in told
         assert others in told.partition("is done already")[2]
@@ -203,7 +203,7 @@ def test_a_network_describes_tiles_that_others_laid(slides, tmp_path):
         with h5py.File(tmp_path / folder / name, "w") as file:
             file["coords"] = coords
             file["coords"].attrs.update(facts)
-        options = ["--encoder", "test_resnet", "--encoder-weights", str(tmp_path / "weights.pth")]
+        options = ["--encoder", "test_resnet", "--encoder_weights", str(tmp_path / "weights.pth")]
         run(features, slides / "a.tif", tmp_path / f"{folder}.h5", "--tiles", str(tmp_path / folder), *options)
     clam, trident = (content(tmp_path / f"{each}.h5") for each in ("clam", "trident"))
     np.testing.assert_array_equal(clam["features"][0], trident["features"][0])
@@ -267,9 +267,9 @@ def test_options_that_do_not_fit_are_refused_before_any_work(slides, tmp_path, o
 
 def test_options_without_effect_warn(slides, tmp_path, caplog):
     run(tile, slides / "a.tif", tmp_path / "tiles", *TILES)
-    options = ["--encoder", "colour-texture", "--tiles", str(tmp_path / "tiles"), "--min-tissue", "0.5"]
+    options = ["--encoder", "colour-texture", "--tiles", str(tmp_path / "tiles"), "--min_tissue", "0.5"]
     run(features, slides / "a.tif", tmp_path / "out", *options)
-    assert caplog.messages == ["--min-tissue has no effect: --tiles says where tiles lie."]
+    assert caplog.messages == ["--min_tissue has no effect: --tiles says where tiles lie."]
 
 
 def test_a_folder_of_dicom_files_is_a_slide(tmp_path):

@@ -98,7 +98,7 @@ def test_what_cannot_be_tiled_is_told(path, tmp_path):
         ((0, 256, None, 0), "--mpp"),
         ((1, 0, None, 0), "--size"),
         ((1, 9, 0, 0), "--step"),
-        ((1, 9, 9, 2), "--min-tissue"),
+        ((1, 9, 9, 2), "--min_tissue"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, name):

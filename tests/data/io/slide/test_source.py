@@ -336,7 +336,7 @@ def test_messages_name_the_option_of_the_command(tmp_path, image):
     path = write_tiff(tmp_path / "slide.tif", image, mpp=None)
     with pytest.raises(UserError, match=r"resolution; give --mpp, the micro"):
         SlideSource(path)
-    with pytest.raises(UserError, match=r"resolution; give --slide-mpp, the micro"):
-        SlideSource(path, option="--slide-mpp")
-    with pytest.raises(UserError, match=r"^--slide-mpp -1: give micrometres"):
-        SlideSource(path, slide_mpp=-1, option="--slide-mpp")
+    with pytest.raises(UserError, match=r"resolution; give --slide_mpp, the micro"):
+        SlideSource(path, option="--slide_mpp")
+    with pytest.raises(UserError, match=r"^--slide_mpp -1: give micrometres"):
+        SlideSource(path, slide_mpp=-1, option="--slide_mpp")
