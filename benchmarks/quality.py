@@ -70,7 +70,7 @@ def run_lines(run: Run) -> Iterator[str]:
         if run.checkpoint in ("best", "last"):
             foveal(folder, run.app, "fit", "--config", config(run), *run.options)
         foveal(folder, run.app, "test", "--config", config(run), "--ckpt_path", run.checkpoint, *run.options)
-        (path,) = folder.glob("runs/*/cases_test.csv")
+        (path,) = folder.glob("runs/*/*/cases_test.csv")
         together = path.with_name("scores_test.csv")
         whole = _lines(together) if together.exists() else []
         cases = _lines(path)

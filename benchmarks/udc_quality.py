@@ -114,7 +114,7 @@ def trained(row: str) -> Iterator[tuple[str, Restore]]:
     name, (config, *options) = TRAININGS[row]
     with working_folder() as folder:
         foveal(folder, "udc", "fit", "--config", f"configs/udc/{config}.yaml", *options)
-        (file,) = folder.glob("runs/*/best.ckpt")
+        (file,) = folder.glob("runs/*/*/best.ckpt")
         network = load_model(str(file))
     count = sum(each.numel() for each in network.parameters())
     yield f"{name} ({count:,} weights), whole", Engine(network, network.card, tile="whole").array

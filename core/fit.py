@@ -60,7 +60,7 @@ def main(app: str, command: str, arguments: list[str]) -> int:
     """Run fit, validate, test or predict of an app.
 
     Args:
-        app: name of the app, for the help and for runs without a config.
+        app: name of the app, for the help and for run folders.
         command: "fit", "validate", "test" or "predict".
         arguments: the options after the command.
 
@@ -123,7 +123,7 @@ class TrainingCLI(LightningCLI):
             "--output",
             type=str | None,
             default=None,
-            help="Run folder. (default: runs/<config>, then runs/<config>-2 ...)",
+            help="Run folder. (default: runs/<app>/<config>, then runs/<app>/<config>-2 ...)",
         )
         parser.add_argument(
             "--base", type=str | None, default=None, help="In a config: the config beside it that this one builds on."

@@ -91,7 +91,7 @@ def help_of_training(app: str, command: str, program: str) -> str:
             "files",
             {
                 "-c, --config FILE": "what to run and on what; of several, later ones win key by key",
-                "--output FOLDER": "the run folder (default: runs/<config>, then runs/<config>-2 ...)",
+                "--output FOLDER": f"the run folder (default: runs/{app}/<config>, then runs/{app}/<config>-2 ...)",
                 "--ckpt_path CHECKPOINT": start,
             },
         ),

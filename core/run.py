@@ -25,14 +25,15 @@ RUNS = Path("runs")
 
 
 def run_name(app: str, arguments: list[str]) -> str:
-    """Name of the runs of a command line: the stem of its first config file, or the app's name without one.
+    """Name of the runs of a command line: "<app>/<config>", of its first config file, as apps have configs of one name.
 
-    A config that a run left behind stands for that run: `runs/light-2/config.yaml` gives "light-2".
+    A config that a run left behind stands for that run: `runs/superres/light-2/config.yaml` gives "superres/light-2".
+    Without a config the name is the app's, twice.
     """
     configs = [Path(each) for each in config_files(arguments)]
     if not configs:
-        return app
-    return configs[0].resolve().parent.name if _run_of(configs[0]) else configs[0].stem
+        return f"{app}/{app}"
+    return f"{app}/{configs[0].resolve().parent.name if _run_of(configs[0]) else configs[0].stem}"
 
 
 def create_folder(name: str, root: Path = RUNS) -> Path:
@@ -89,7 +90,7 @@ def find_place(
     checkpoint begins a new folder, for it would overwrite what came after.
 
     Args:
-        app: name of the app, which names runs without a config.
+        app: name of the app, under which its runs stand.
         command: "fit", "validate", "test" or "predict".
         arguments: the options of the command line.
         output: the wanted run folder, if any.
@@ -195,7 +196,8 @@ def _run_of(config: Path) -> Path | None:
 
 
 def _numbered(path: Path, name: str) -> re.Match[str] | None:
-    return re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name) if is_run_folder(path) else None
+    own = re.escape(Path(name).name)
+    return re.fullmatch(rf"{own}(?:-(\d+))?", path.name) if is_run_folder(path) else None
 
 
 def _git(folder: Path, *arguments: str) -> str:

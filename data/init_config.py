@@ -80,7 +80,7 @@ def write_config(
         check: the options of `check` for this folder.
         infer: those of `infer`, after --weights.
     """
-    run = f"runs/{places.config.stem}"
+    run = f"runs/{app}/{places.config.stem}"
     commands = [
         f"foveal {app} check {check}",
         f"foveal {app} fit --config {places.config}",

@@ -21,7 +21,7 @@ def concentration(runs: list[Path], output: Path, stage: Literal["val", "test"] 
         UserError: a run left no attention, or the output is no PNG file.
 
     Example:
-        foveal wsi concentration --runs runs/quickstart_acmil runs/quickstart_abmil --output attention.png
+        foveal wsi concentration --runs runs/wsi/quickstart_acmil runs/wsi/quickstart_abmil --output attention.png
     """
     from ...core.attention_concentration import draw_concentration, read_concentration, summary
     from ...core.errors import UserError

@@ -71,7 +71,7 @@ def infer(
         UserError: an option, the weights or the encoder does not fit, or an input cannot be used.
 
     Example:
-        foveal wsi infer --weights runs/acmil_folder/best.ckpt --input slide.svs --output predicted
+        foveal wsi infer --weights runs/wsi/acmil_folder/best.ckpt --input slide.svs --output predicted
     """
     from ...core.errors import UserError
     from ...core.inference.command import open_program

@@ -20,7 +20,7 @@ def report(run: Path, output: Path | None = None) -> None:
         output: the file to write; report.html in the run folder where not given.
 
     Example:
-        foveal report runs/quickstart_dlgsanet
+        foveal report runs/superres/quickstart_dlgsanet
     """
     path = output or run / NAME
     text = page(read_run(run))

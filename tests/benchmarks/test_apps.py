@@ -96,8 +96,8 @@ def test_a_training_is_scored_for_every_set_and_method(monkeypatch):
 
     def foveal(folder, *words):
         asked.append(words)
-        (folder / "runs/x").mkdir(parents=True, exist_ok=True)
-        (folder / "runs/x/cases_test.csv").write_text(CASES)
+        (folder / "runs/app/x").mkdir(parents=True, exist_ok=True)
+        (folder / "runs/app/x/cases_test.csv").write_text(CASES)
 
     monkeypatch.setattr(quality, "foveal", foveal)
     methods, scores = {"ours": "", "bicubic": "bicubic_"}, [quality.Score("psnr", "dB", 1)] * 2

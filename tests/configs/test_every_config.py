@@ -52,7 +52,7 @@ def test_a_config_trains_and_its_weights_are_tested_used_and_exported(config):
     options = [word for each in layers for word in ("--config", each)] + recipe.small(content)
 
     assert main([app, "fit", *options]) == 0
-    folder = Path("runs", Path(layers[0]).stem)
+    folder = Path("runs", app, Path(layers[0]).stem)
     classifies = "Classification" in content["model"]["class_path"]
     assert {each.name for each in folder.iterdir()} >= WRITTEN | (set() if classifies else {"samples.png"})
     assert "Unable to serialize" not in (folder / "config.yaml").read_text()

@@ -40,23 +40,23 @@ def test_a_run_leaves_its_folder() -> None:
     run("fit", "--trainer.max_epochs", "1")
     names = "best.ckpt cases_val.csv config.yaml curves.png last.ckpt manifest.json metrics.csv report.html samples.png"
     names += " showcase_val tensorboard"
-    for folder in ("runs/tiny", "runs/tiny-2"):
+    for folder in ("runs/superres/tiny", "runs/superres/tiny-2"):
         assert sorted(each.name for each in Path(folder).iterdir()) == names.split()
 
 
 def test_later_layers_and_options_win_and_the_merged_config_is_kept() -> None:
     more = write("more.yaml", {"trainer": {"max_epochs": 2}, "data": {"init_args": {"length": 8, "batch_size": 2}}})
     run("fit", "--config", more, "--data.init_args.batch_size", "4")
-    kept = yaml.safe_load(Path("runs/tiny/config.yaml").read_text())
+    kept = yaml.safe_load(Path("runs/superres/tiny/config.yaml").read_text())
     assert kept["trainer"]["max_epochs"] == 2
     assert kept["data"]["init_args"] == {"batch_size": 4, "length": 8, "workers": 0, "cases": 5}
-    assert state(Path("runs/tiny/last.ckpt"))["global_step"] == 4
+    assert state(Path("runs/superres/tiny/last.ckpt"))["global_step"] == 4
 
 
 def test_the_same_command_gives_the_same_result_and_another_seed_another() -> None:
     for options in ([], [], ["--seed_everything", "1"]):
         run("fit", "--trainer.max_epochs", "1", *options)
-    first, second, third = (state(Path(f"runs/{name}/last.ckpt")) for name in ("tiny", "tiny-2", "tiny-3"))
+    first, second, third = (state(Path(f"runs/superres/{name}/last.ckpt")) for name in ("tiny", "tiny-2", "tiny-3"))
     assert equal(first, second)
     assert not equal(first["state_dict"], third["state_dict"])
 
@@ -65,16 +65,16 @@ def test_the_config_of_a_run_repeats_it_and_finds_its_checkpoints() -> None:
     run("fit", "--trainer.max_epochs", "1")
     from foveal.core.fit import main
 
-    kept = ["--config", "runs/tiny/config.yaml"]
+    kept = ["--config", "runs/superres/tiny/config.yaml"]
     assert main("superres", "fit", kept) == 0
-    assert equal(state(Path("runs/tiny/last.ckpt")), state(Path("runs/tiny-2/last.ckpt")))
+    assert equal(state(Path("runs/superres/tiny/last.ckpt")), state(Path("runs/superres/tiny-2/last.ckpt")))
     assert main("superres", "test", [*kept, "--ckpt_path", "best"]) == 0
-    assert Path("runs/tiny/cases_test.csv").is_file()
+    assert Path("runs/superres/tiny/cases_test.csv").is_file()
 
 
 def test_the_card_tells_how_the_network_was_built() -> None:
     run("fit", "--trainer.max_epochs", "1", "--model.init_args.net.init_args.width", "6")
-    card = json.loads(torch.load("runs/tiny/last.ckpt", weights_only=True)["card"])
+    card = json.loads(torch.load("runs/superres/tiny/last.ckpt", weights_only=True)["card"])
     built = {"class_path": "foveal.tests.fixtures.tiny_task.TinyNet", "init_args": {"width": 6, "dropout": 0.2}}
     assert card["network"] == built
 
@@ -82,9 +82,9 @@ def test_the_card_tells_how_the_network_was_built() -> None:
 def test_any_logger_stands_beside_the_metrics_table() -> None:
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "elsewhere"}}
     run("fit", "--config", write("logger.yaml", {"trainer": {"logger": logger}}))
-    assert Path("runs/tiny/metrics.csv").is_file()
+    assert Path("runs/superres/tiny/metrics.csv").is_file()
     assert Path("elsewhere/lightning_logs/version_0/metrics.csv").is_file()
-    assert not Path("runs/tiny/tensorboard").exists()
+    assert not Path("runs/superres/tiny/tensorboard").exists()
 
 
 def test_test_prints_a_table_and_writes_cases(capsys: pytest.CaptureFixture) -> None:
@@ -94,25 +94,25 @@ def test_test_prints_a_table_and_writes_cases(capsys: pytest.CaptureFixture) -> 
     head, line = capsys.readouterr().out.splitlines()
     assert head.split() == ["set", "cases", "metric", "ours", "zero"]
     assert line.split()[:3] == ["tiny", "5", "error"]
-    assert len(Path("runs/tiny/cases_test.csv").read_text().splitlines()) == 6
+    assert len(Path("runs/superres/tiny/cases_test.csv").read_text().splitlines()) == 6
 
 
 def test_evaluating_leaves_the_training_as_it_was() -> None:
     run("fit", "--trainer.max_epochs", "1")
     names = ("config.yaml", "manifest.json", "metrics.csv", "last.ckpt")
-    before = [Path("runs/tiny", name).read_bytes() for name in names]
+    before = [Path("runs/superres/tiny", name).read_bytes() for name in names]
     run("test", "--ckpt_path", "last")
     run("validate", "--ckpt_path", "last")
-    assert [Path("runs/tiny", name).read_bytes() for name in names] == before
-    assert {"config_test.yaml", "manifest_validate.json"} < {each.name for each in Path("runs/tiny").iterdir()}
+    assert [Path("runs/superres/tiny", name).read_bytes() for name in names] == before
+    assert {"config_test.yaml", "manifest_validate.json"} < {each.name for each in Path("runs/superres/tiny").iterdir()}
     run("test")  # without a checkpoint: the network as the config builds it, in a folder that is no training
-    assert Path("runs/tiny-test/cases_test.csv").is_file()
+    assert Path("runs/superres/tiny-test/cases_test.csv").is_file()
 
 
 def test_predictions_are_saved_case_by_case() -> None:
     run("fit", "--trainer.max_epochs", "1")
     run("predict", "--ckpt_path", "last")
-    files = sorted(Path("runs/tiny/predictions").iterdir())
+    files = sorted(Path("runs/superres/tiny/predictions").iterdir())
     assert [each.name for each in files] == [f"{number:06}-0.npy" for number in range(5)]
     assert np.load(files[0]).shape == (1,)
 
@@ -121,21 +121,21 @@ def test_last_begins_a_training_and_continues_it(capsys: pytest.CaptureFixture) 
     run("fit", "--trainer.max_epochs", "1", "--ckpt_path", "last")
     run("fit", "--trainer.max_epochs", "2", "--ckpt_path", "last")
     said = capsys.readouterr().err
-    assert "TinyNet with 17 weights into runs/tiny\n" in said
-    assert "TinyNet with 17 weights into runs/tiny, continuing runs/tiny/last.ckpt\n" in said
-    assert [each.name for each in Path("runs").iterdir()] == ["tiny"]
+    assert "TinyNet with 17 weights into runs/superres/tiny\n" in said
+    assert "TinyNet with 17 weights into runs/superres/tiny, continuing runs/superres/tiny/last.ckpt\n" in said
+    assert [each.name for each in Path("runs/superres").iterdir()] == ["tiny"]
 
 
 def test_fit_from_the_best_begins_a_new_folder() -> None:
     run("fit", "--trainer.max_epochs", "2")
     run("fit", "--trainer.max_epochs", "3", "--ckpt_path", "best")
-    assert state(Path("runs/tiny/last.ckpt"))["epoch"] == 2
-    assert state(Path("runs/tiny-2/last.ckpt"))["epoch"] == 3
+    assert state(Path("runs/superres/tiny/last.ckpt"))["epoch"] == 2
+    assert state(Path("runs/superres/tiny-2/last.ckpt"))["epoch"] == 3
 
 
 def test_a_moved_run_still_knows_its_best(monkeypatch: pytest.MonkeyPatch) -> None:
     run("fit", "--trainer.max_epochs", "2")
-    Path("runs").rename("moved")
+    Path("runs/superres").rename("moved")
     best = Path("moved/tiny/best.ckpt").read_bytes()
     evaluate = TinyTask.evaluate
 
@@ -164,7 +164,7 @@ def test_a_moved_run_still_knows_its_best(monkeypatch: pytest.MonkeyPatch) -> No
         ),
         (
             ["--ckpt_path", "best"],
-            "--ckpt_path best: there is no best.ckpt in any run folder runs/tiny. Run fit, or give a file.",
+            "--ckpt_path best: there is no best.ckpt in any run folder runs/superres/tiny. Run fit, or give a file.",
         ),
     ],
 )
@@ -197,7 +197,7 @@ def test_what_a_network_or_the_data_refuses_is_told_and_leaves_no_folder(monkeyp
     monkeypatch.setattr(TinyData, "setup", setup)
     with pytest.raises(UserError, match=r"^datasets/sums is not a folder$"):
         run("fit")
-    assert not list(Path("runs").glob("*"))
+    assert not list(Path("runs").glob("*/*"))
 
 
 def test_a_run_is_not_overwritten() -> None:
@@ -224,7 +224,7 @@ def test_what_the_trainer_refuses_is_told_in_one_line_and_leaves_no_folder(optio
     with pytest.raises(UserError, match=told) as error:
         run("fit", option, value)
     assert "\n" not in str(error.value)
-    assert not list(Path("runs").glob("*"))
+    assert not list(Path("runs").glob("*/*"))
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_an_interrupted_training_tells_how_to_go_on(
     with pytest.raises(left_by) as leaving:
         run("fit")
     assert getattr(leaving.value, "code", 143) == 143
-    assert "stopped; the same command with --ckpt_path last continues runs/tiny" in capsys.readouterr().err
-    assert state(Path("runs/tiny/last.ckpt"))["epoch"] == 1
-    assert json.loads(Path("runs/tiny/manifest.json").read_text())["end"] is None
+    assert "stopped; the same command with --ckpt_path last continues runs/superres/tiny" in capsys.readouterr().err
+    assert state(Path("runs/superres/tiny/last.ckpt"))["epoch"] == 1
+    assert json.loads(Path("runs/superres/tiny/manifest.json").read_text())["end"] is None
 
 
 def test_the_deterministic_overlay_trains(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +273,7 @@ def test_output_is_calm_and_mistakes_exit_with_two() -> None:
     done = command("fit", "--config", CONFIG, "--trainer.enable_progress_bar", "true")
     assert (done.returncode, done.stdout) == (0, "")
     lines = done.stderr.splitlines()
-    assert lines[0] == "TinyNet with 17 weights into runs/tiny"
+    assert lines[0] == "TinyNet with 17 weights into runs/superres/tiny"
     assert [line.split()[0] for line in lines[1:-2]] == ["epoch"] * 6
     assert lines[-2].startswith("3 epochs, 18 steps done: best val/error")
     done = command("fit", "--config", CONFIG, "--trainer.max_epoch", "3")
@@ -301,11 +301,11 @@ def test_two_processes_train_and_test_as_one(launcher: tuple[str, ...]) -> None:
     assert tested.returncode == 0, tested.stderr
     run("fit", *STILL)
     run("test", *STILL, "--ckpt_path", "last")
-    assert sorted(each.name for each in Path("runs").iterdir()) == ["tiny", "tiny-2"]
+    assert sorted(each.name for each in Path("runs/superres").iterdir()) == ["tiny", "tiny-2"]
     for name in ("cases_val.csv", "cases_test.csv", "metrics_test.csv"):
-        ours, theirs = numbers(f"runs/tiny/{name}"), numbers(f"runs/tiny-2/{name}")
+        ours, theirs = numbers(f"runs/superres/tiny/{name}"), numbers(f"runs/superres/tiny-2/{name}")
         assert np.allclose(ours, theirs, rtol=1e-4, equal_nan=True)
-    assert len(numbers("runs/tiny/cases_test.csv")) == 5
+    assert len(numbers("runs/superres/tiny/cases_test.csv")) == 5
     table = [line for line in tested.stdout.splitlines() if line.startswith("tiny ")]
     assert len(table) == 1
-    assert json.loads(Path("runs/tiny/manifest.json").read_text())["processes"] == 2
+    assert json.loads(Path("runs/superres/tiny/manifest.json").read_text())["processes"] == 2

@@ -26,11 +26,11 @@ def begun(folder: Path) -> Path:
 
 def test_newest_folder_counts_numbers_and_ignores_other_names(tmp_path: Path) -> None:
     for name in ("light", "light-2", "light-10", "light_x2", "light-x4", "lighter-11"):
-        begun(tmp_path / name)
-    (tmp_path / "light-98").mkdir()  # nothing began here
-    (tmp_path / "light-99").write_text("a file, not a folder")
-    assert run.newest_folder([], "light", tmp_path) == tmp_path / "light-10"
-    assert run.newest_folder([], "tiny", tmp_path) is None
+        begun(tmp_path / "app" / name)
+    (tmp_path / "app/light-98").mkdir()  # nothing began here
+    (tmp_path / "app/light-99").write_text("a file, not a folder")
+    assert run.newest_folder([], "app/light", tmp_path) == tmp_path / "app/light-10"
+    assert run.newest_folder([], "app/tiny", tmp_path) is None
 
 
 def test_a_folder_in_which_nothing_began_is_removed(tmp_path: Path) -> None:
@@ -44,23 +44,28 @@ def test_a_folder_in_which_nothing_began_is_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        (["--config", "configs/superres/quickstart_dlgsanet.yaml", "--config", "more.yaml"], "quickstart_dlgsanet"),
-        (["--trainer.max_epochs", "3", "--config=light.yaml"], "light"),
-        (["--trainer.max_epochs", "3"], "superres"),
+        (["--config", "configs/superres/quickstart_dlgsanet.yaml", "-c", "more.yaml"], "superres/quickstart_dlgsanet"),
+        (["--trainer.max_epochs", "3", "--config=light.yaml"], "superres/light"),
+        (["--trainer.max_epochs", "3"], "superres/superres"),
     ],
 )
 def test_runs_are_named_after_the_first_config(arguments: list[str], name: str) -> None:
     assert run.run_name("superres", arguments) == name
 
 
+def test_configs_of_one_name_have_a_folder_for_each_app() -> None:
+    words = ["--config", "quickstart_unet.yaml"]
+    assert [run.run_name(app, words) for app in ("udc", "medseg")] == ["udc/quickstart_unet", "medseg/quickstart_unet"]
+
+
 def test_config_of_a_run_stands_for_that_run(tmp_path: Path) -> None:
     folder = tmp_path / "light"
     arguments = ["--config", str(folder / "config.yaml")]
-    assert run.run_name("superres", arguments) == "config"
+    assert run.run_name("superres", arguments) == "superres/config"
     begun(folder)
     begun(tmp_path / "light-2")
-    assert run.run_name("superres", arguments) == "light"
-    assert run.newest_folder(arguments, "light", tmp_path) == folder
+    assert run.run_name("superres", arguments) == "superres/light"
+    assert run.newest_folder(arguments, "superres/light", tmp_path) == folder
 
 
 def test_manifest_tells_how_to_repeat_the_run(tmp_path: Path) -> None:
@@ -96,30 +101,32 @@ def place(tmp_path: Path, command: str, checkpoint: str | None, output: Path | N
 
 
 def test_a_command_finds_its_checkpoint_and_its_folder(tmp_path: Path) -> None:
-    old, new = begun(tmp_path / "light"), begun(tmp_path / "light-2")
+    old, new = begun(tmp_path / "superres/light"), begun(tmp_path / "superres/light-2")
     last, best, other = new / "last.ckpt", new / "best.ckpt", tmp_path / "other.ckpt"
     for path in (old / "last.ckpt", last, best, other):
         path.touch()
-    assert place(tmp_path, "fit", None) == run.Place("light", None, None)
-    assert place(tmp_path, "fit", "last") == run.Place("light", new, last)
-    assert place(tmp_path, "fit", str(last)) == run.Place("light", new, last)
-    assert place(tmp_path, "fit", "last", old) == run.Place("light", old, old / "last.ckpt")
-    assert place(tmp_path, "fit", "best") == run.Place("light", None, best)
-    assert place(tmp_path, "fit", str(other)) == run.Place("light", None, other)
-    assert place(tmp_path, "test", "best") == run.Place("light-test", new, best)
-    assert place(tmp_path, "test", str(other)) == run.Place("light-test", None, other)
-    assert place(tmp_path, "test", "best", new) == run.Place("light-test", new, best)
-    assert place(tmp_path, "test", str(best), tmp_path / "here") == run.Place("light-test", tmp_path / "here", best)
+    assert place(tmp_path, "fit", None) == run.Place("superres/light", None, None)
+    assert place(tmp_path, "fit", "last") == run.Place("superres/light", new, last)
+    assert place(tmp_path, "fit", str(last)) == run.Place("superres/light", new, last)
+    assert place(tmp_path, "fit", "last", old) == run.Place("superres/light", old, old / "last.ckpt")
+    assert place(tmp_path, "fit", "best") == run.Place("superres/light", None, best)
+    assert place(tmp_path, "fit", str(other)) == run.Place("superres/light", None, other)
+    assert place(tmp_path, "test", "best") == run.Place("superres/light-test", new, best)
+    assert place(tmp_path, "test", str(other)) == run.Place("superres/light-test", None, other)
+    assert place(tmp_path, "test", "best", new) == run.Place("superres/light-test", new, best)
+    assert place(tmp_path, "test", str(best), tmp_path / "here") == run.Place(
+        "superres/light-test", tmp_path / "here", best
+    )
 
 
 def test_a_training_killed_before_its_first_checkpoint_begins_again_in_its_folder(tmp_path: Path) -> None:
-    (begun(tmp_path / "light") / "last.ckpt").touch()
-    killed = begun(tmp_path / "light-2")
-    assert place(tmp_path, "fit", "last") == run.Place("light", killed, None)
+    (begun(tmp_path / "superres/light") / "last.ckpt").touch()
+    killed = begun(tmp_path / "superres/light-2")
+    assert place(tmp_path, "fit", "last") == run.Place("superres/light", killed, None)
 
 
 def test_what_is_missing_or_would_be_overwritten_is_told(tmp_path: Path) -> None:
-    taken = begun(tmp_path / "light")
+    taken = begun(tmp_path / "superres/light")
     for command, checkpoint in (("test", "last"), ("fit", "best"), ("test", "gone.ckpt")):
         with pytest.raises(UserError, match=f"^--ckpt_path {checkpoint}: there is no "):
             place(tmp_path, command, checkpoint)

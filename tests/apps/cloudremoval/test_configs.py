@@ -23,7 +23,7 @@ def test_resuming_changes_nothing(tmp_path, monkeypatch):
     assert main(["cloudremoval", "fit", *given]) == 0
     assert main(["cloudremoval", "fit", *given, "--trainer.max_epochs=1"]) == 0
     assert main(["cloudremoval", "fit", *given, "--ckpt_path", "last"]) == 0
-    whole, resumed = (state(Path(f"runs/{name}/last.ckpt")) for name in ("pmaa_places", "pmaa_places-2"))
+    whole, resumed = (state(Path(f"runs/cloudremoval/{name}/last.ckpt")) for name in ("pmaa_places", "pmaa_places-2"))
     assert equal(whole, resumed)
     rates = [each["param_groups"][0]["lr"] for each in whole["optimizer_states"]]
     assert rates == pytest.approx([5e-4, 5e-4], rel=0.01)

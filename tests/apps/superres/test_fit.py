@@ -55,7 +55,7 @@ def test_resuming_with_loading_processes_changes_nothing() -> None:
     run_app("superres", ["fit", "--config", config])
     run_app("superres", ["fit", "--config", config, "--trainer.max_epochs", "1"])
     run_app("superres", ["fit", "--config", config, "--ckpt_path", "last"])
-    assert equal(state(Path("runs/small/last.ckpt")), state(Path("runs/small-2/last.ckpt")))
+    assert equal(state(Path("runs/superres/small/last.ckpt")), state(Path("runs/superres/small-2/last.ckpt")))
 
 
 @pytest.mark.slow
@@ -69,7 +69,7 @@ def test_two_processes_train_and_test_as_one() -> None:
     run_app("superres", ["fit", "--config", config])
     run_app("superres", ["test", "--config", config, "--ckpt_path", "last"])
     for name in ("cases_val.csv", "cases_test.csv"):
-        one, two = (Path("runs", run, name).read_text().splitlines() for run in ("small", "small-2"))
+        one, two = (Path("runs/superres", run, name).read_text().splitlines() for run in ("small", "small-2"))
         assert [line.split(",")[:2] for line in one] == [line.split(",")[:2] for line in two]
         assert len(one) == 1 + 3
         assert np.allclose(

@@ -66,7 +66,7 @@ def test_a_card_in_plain_values_builds_the_chosen_mixers() -> None:
 @pytest.mark.parametrize("name", MIXERS)
 def test_a_chosen_mixer_trains_loads_and_exports(name: str) -> None:
     run_app("superres", ["fit", "--config", config(MIXERS[name])])
-    checkpoint = Path("runs/swap/last.ckpt")
+    checkpoint = Path("runs/superres/swap/last.ckpt")
     net = foveal.load_model(checkpoint)
     mixers = [block.mixer.mixer for block in net.groups[0].blocks[::2]]
     if name == "windows":
@@ -86,9 +86,9 @@ def test_a_chosen_mixer_trains_loads_and_exports(name: str) -> None:
 @pytest.mark.slow
 def test_the_config_that_a_run_leaves_behind_builds_it_again() -> None:
     run_app("superres", ["fit", "--config", config(MIXERS["windows"])])
-    left = ["--config", "runs/swap/config.yaml", "--ckpt_path", "last", "--trainer.max_steps", "2"]
+    left = ["--config", "runs/superres/swap/config.yaml", "--ckpt_path", "last", "--trainer.max_steps", "2"]
     assert run_app("superres", ["fit", *left]) == 0
-    assert torch.load("runs/swap/last.ckpt", weights_only=True)["global_step"] == 2
+    assert torch.load("runs/superres/swap/last.ckpt", weights_only=True)["global_step"] == 2
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,6 @@ def test_predictions_are_named_as_their_cases():
     content = merged(config)
     files = write(content)
     assert main(["volseg", "predict", "--config", config, *small(content)]) == 0
-    (path,) = Path("runs").glob("*/predictions/*")
+    (path,) = Path("runs").glob("*/*/predictions/*")
     assert path.name == "validation_validation.npy"
     assert np.load(path).shape == nibabel.load(files["validation"][0]).shape[::-1]

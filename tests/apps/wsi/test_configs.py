@@ -43,7 +43,7 @@ def test_attention_of_several_runs_is_drawn_together(capsys):
     for name in ("acmil", "abmil"):
         options = ["--config", f"configs/wsi/quickstart_{name}.yaml", "--config", DEBUG, "--trainer.accelerator", "cpu"]
         assert main(["wsi", "fit", *options, "--trainer.check_val_every_n_epoch", "1"]) == 0
-    runs = ["runs/quickstart_acmil", "runs/quickstart_abmil"]
+    runs = ["runs/wsi/quickstart_acmil", "runs/wsi/quickstart_abmil"]
     assert main(["wsi", "concentration", "--runs", *runs, "--output", "both.png"]) == 0
     assert Path("both.png").read_bytes().startswith(b"\x89PNG")
     told = capsys.readouterr().out
@@ -70,4 +70,4 @@ def test_leakage_is_one_line_before_training(capsys):
     assert main(["wsi", "fit", "--config", "configs/wsi/acmil_bracs.yaml", "--data.workers", "0"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: 1 patients are in the training and the validation set, such as 'p1'")
-    assert not list(Path("runs").iterdir())
+    assert not list(Path("runs").glob("*/*"))

@@ -28,11 +28,11 @@ def test_a_mistake_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_commands_write_it_at_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     run("fit", "--trainer.max_epochs", "1")
-    assert "TinyNet" in Path("runs/tiny/report.html").read_text()
-    assert 'id="test"' not in Path("runs/tiny/report.html").read_text()
+    assert "TinyNet" in Path("runs/superres/tiny/report.html").read_text()
+    assert 'id="test"' not in Path("runs/superres/tiny/report.html").read_text()
     run("test", "--ckpt_path", "best")
-    assert 'id="test"' in Path("runs/tiny/report.html").read_text()
-    assert len(list(Path("runs/tiny/showcase_test").iterdir())) == 3
+    assert 'id="test"' in Path("runs/superres/tiny/report.html").read_text()
+    assert len(list(Path("runs/superres/tiny/showcase_test").iterdir())) == 3
 
 
 def test_a_report_that_fails_loses_nothing(
@@ -41,5 +41,5 @@ def test_a_report_that_fails_loses_nothing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "page", lambda run: 1 / 0)
     run("fit", "--trainer.max_epochs", "1")
-    assert "warning: no report of runs/tiny: division by zero\n" in capsys.readouterr().err
-    assert Path("runs/tiny/best.ckpt").is_file()
+    assert "warning: no report of runs/superres/tiny: division by zero\n" in capsys.readouterr().err
+    assert Path("runs/superres/tiny/best.ckpt").is_file()
