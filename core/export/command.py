@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -48,7 +49,7 @@ def export(
         device: Where the program is checked, cpu or cuda; aoti compiles for it.
 
     Example:
-        {program} --weights runs/mine/best.ckpt --format torchscript --output mine.pt
+        {program} --weights best.ckpt --format torchscript --output mine.pt
 
     Raises:
         UserError: the weights cannot be loaded, the suffix does not suit the format, a tool is missing or cannot
@@ -59,6 +60,8 @@ def export(
         raise UserError(f"--output {output}: is the weights file itself; give another name.")
     if output.suffix != SUFFIXES.get(format, output.suffix):
         raise UserError(f"--output {output}: a file of format {format} is named *{SUFFIXES[format]}.")
+    minutes = ", compiling, which takes minutes" if format == "aoti" else ""
+    _say(f"{output}: writing {weights} as {format}{minutes}")
     from ..atomic import written_beside
     from ..inference.device import find_device
     from ..weights.load import load_model, load_program
@@ -68,13 +71,18 @@ def export(
     net = load_model(weights, where).requires_grad_(False)
     with written_beside(output) as part:
         _save(tool_of(format), net, part, format)
+        size = f"{part.stat().st_size / 1e6:.1f} MB"
+        _say(f"{output}: {size}, running beside the network at {' and '.join(_shapes(net.card))}")
         differences = compare(load_program(part, where), net, net.card)
         if not max(differences.values()) <= LIMIT:
             raise UserError(
                 f"{output}: not written, because the {format} program differs from its network: {_told(differences)}"
             )
-    size = output.stat().st_size / 1e6
-    print(f"{output}: {format}, {size:.1f} MB, relative difference to the network {_told(differences)}")
+    print(f"{output}: {format}, {size}, relative difference to the network {_told(differences)}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _save(tool: ModuleType, net: nn.Module, path: Path, format: str) -> None:

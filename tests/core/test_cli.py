@@ -208,6 +208,14 @@ def test_help_of_an_app_names_networks_and_the_words_that_were_typed(capsys):
     assert "\n  dlgsanet " in out
 
 
+@pytest.mark.parametrize("app", apps())
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_the_example_of_a_command_is_of_its_app(app, command, capsys):
+    assert main([app, command, "--help"]) == 0
+    example = capsys.readouterr().out.partition("\nexample:\n  ")[2]
+    assert example.startswith((f"foveal {app} {command} --", f"foveal {command} {app} "))
+
+
 def test_help_of_a_command(calls, capsys):
     assert lightning_main(["run", "apps/superres", "infer", "--help"]) == 0
     assert capsys.readouterr().out.startswith("usage: lightning run apps/superres infer ")

@@ -19,10 +19,14 @@ def test_export_writes_a_program_that_was_checked_at_two_sizes(weights, net, tmp
     export(str(weights), tmp_path / "out" / "tiny.pt", "torchscript")
     assert load_program(tmp_path / "out" / "tiny.pt").card == net.card
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["tiny.pt"]
-    told = capsys.readouterr().out
+    told, news = capsys.readouterr()
     assert "torchscript" in told
     assert " at 27x27, " in told
     assert " at 19x8\n" in told
+    begun, written = news.splitlines()
+    assert begun == f"{tmp_path}/out/tiny.pt: writing {weights} as torchscript"
+    assert written.startswith(f"{tmp_path}/out/tiny.pt: ")
+    assert written.endswith(" MB, running beside the network at 27x27 and 19x8")
 
 
 @pytest.mark.parametrize("tool", [torchscript, pt2])
