@@ -14,7 +14,8 @@ from .task import Task
 class AdversarialTask(Task):
     """A generator, `net`, and a discriminator, each with its own optimiser; their schedules advance every epoch.
 
-    A subclass says in `training_step` when each of the two learns, by `learn`.
+    A subclass says in `training_step` when each of the two learns, by `learn` and `judge`. Steps are those of the
+    generator alone: in what is told of a training, in `max_steps`, and on the card.
 
     Args:
         net: the generator.
@@ -41,11 +42,15 @@ class AdversarialTask(Task):
         self.make_discriminator_scheduler = discriminator_scheduler
 
     def learn(self, optimizer: Any, loss: Tensor, name: str) -> None:
-        """Let one optimiser make a step down a loss, which is logged by this name."""
-        optimizer.zero_grad()
-        self.manual_backward(loss)
+        """Let the generator's optimiser make a step down a loss, which is logged by this name."""
+        self._prepare(optimizer, loss, name)
         optimizer.step()
-        self.log(name, loss.detach(), prog_bar=True)
+
+    def judge(self, optimizer: Any, loss: Tensor, name: str) -> None:
+        """Let the discriminator's optimiser make a step down a loss, which is logged by this name."""
+        self._prepare(optimizer, loss, name)
+        # Lightning counts the steps of its own optimisers, which this one shall not be among.
+        self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None)
 
     def on_train_epoch_end(self) -> None:
         """Advance the schedules."""
@@ -61,3 +66,8 @@ class AdversarialTask(Task):
             discriminator = self.make_discriminator_optimizer(self.discriminator.parameters())
             made.append((self.make_discriminator_scheduler, discriminator))
         return [optimizer for _, optimizer in made], [make(optimizer) for make, optimizer in made if make]
+
+    def _prepare(self, optimizer: Any, loss: Tensor, name: str) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        self.log(name, loss.detach(), prog_bar=True)

@@ -121,7 +121,7 @@ class CloudRemoval(AdversarialTask):
         image = _image(made)
         self.toggle_optimizer(discriminator)
         verdicts = self._verdict(dates, image.detach()), self._verdict(dates, truth)
-        self.learn(discriminator, discriminator_loss(*verdicts), "train/discriminator")
+        self.judge(discriminator, discriminator_loss(*verdicts), "train/discriminator")
         self.untoggle_optimizer(discriminator)
         self.toggle_optimizer(generator)
         loss = generator_loss(self._verdict(dates, image)) + self.distance(made, truth, batch)

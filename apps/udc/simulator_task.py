@@ -76,7 +76,7 @@ class Simulation(AdversarialTask):
         generator, discriminator = self.optimizers()
         self.toggle_optimizer(discriminator)
         for _ in range(self.discriminator_steps):
-            self.learn(discriminator, self.discriminator_loss(batch), "train/discriminator")
+            self.judge(discriminator, self.discriminator_loss(batch), "train/discriminator")
         self.untoggle_optimizer(discriminator)
         self.toggle_optimizer(generator)
         self.learn(generator, self.training_loss(batch), "train/loss")

@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
 from foveal.core.adversarial_task import AdversarialTask
@@ -65,3 +66,26 @@ def test_a_step_goes_down_the_loss_and_is_logged():
     task.learn(optimizer, before, "train/loss")
     assert task.logged == {"train/loss": before.item()}
     assert task.training_loss(torch.ones(1, 1)) < before
+
+
+class Both(Toy):
+    """Lets the discriminator make two steps for each of the generator."""
+
+    def training_step(self, batch, index):
+        generator, discriminator = self.optimizers()
+        for _ in range(2):
+            self.judge(discriminator, self.discriminator(batch).square().sum(), "train/discriminator")
+        self.learn(generator, self.training_loss(batch), "train/loss")
+
+
+def test_the_steps_of_a_training_are_those_of_the_generator(tmp_path):
+    made = Both(nn.Linear(1, 1))
+    del made.manual_backward
+    trainer = Trainer(
+        max_steps=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    before = [each.clone() for each in made.discriminator.parameters()]
+    trainer.fit(made, torch.utils.data.DataLoader(torch.ones(8, 1)))
+    assert trainer.global_step == trainer.fit_loop.total_batch_idx + 1 == 3
+    assert all(not torch.equal(*each) for each in zip(before, made.discriminator.parameters(), strict=True))
