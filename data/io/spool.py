@@ -17,6 +17,7 @@ from ...core.errors import UserError
 from ...core.inference.streams import Carry
 
 ENVI_TYPE = {"u1": 1, "i2": 2, "i4": 3, "f4": 4, "f8": 5, "u2": 12, "u4": 13}  # codes of the header GDAL reads
+SHORTEST = 2  # bytes of a file that GDAL takes for a raster; one pixel of 8 bits has fewer
 
 
 class Spool:
@@ -164,7 +165,8 @@ class Spool:
         return f"{self.fingerprint} {self.shape} {self.dtype.str}"
 
     def _bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        """Return how long the file is."""
+        return max(SHORTEST, int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize)
 
     def _runs(self, window: tuple[slice, ...], data: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Return (offset in the file, part of `data`) of each contiguous run of samples; the channels lie inmost."""

@@ -255,6 +255,13 @@ def test_windows_may_come_in_any_order(tmp_path):
             assert np.array_equal(window, first(image)[:, top:bottom, left:right].astype(np.float32) / 255)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg"])
+def test_a_single_grey_pixel_is_written(tmp_path, suffix):
+    write_image(tmp_path / f"pixel{suffix}", np.array([[[7]]], np.uint8))
+    with Image.open(tmp_path / f"pixel{suffix}") as image:
+        assert (image.size, image.getpixel((0, 0))) == ((1, 1), 7)
+
+
 def test_an_error_leaves_no_partial_output(tmp_path):
     path, _ = LOSSLESS["png rgb"](tmp_path)
     program = ToyProgram(lambda x: x * float("nan"))
