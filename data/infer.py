@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -183,7 +183,7 @@ def run_files(
     writable = output_suffixes(kinds)
     items = pair_paths(inputs, output, input_suffixes(kinds), writable, files.is_input, files.name, files.beside)
     manifest = None if is_named_as_file(output, writable) else output / MANIFEST
-    asked = {name: value for name, value in asdict(files.wanted).items() if value not in (None, False)}
+    asked = {name: True for name in ("probabilities", "uncertainty") if getattr(files.wanted, name)}
     run_batch(items, files.work, {**facts, **options, **asked}, overwrite, quiet, manifest)
 
 

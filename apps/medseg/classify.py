@@ -76,7 +76,7 @@ def classify(
     files = [each for path in inputs for each in find_inputs(path, suffixes, is_dicom_file)]
     places = _places(files, explain)
     classifier = Classifier(program, device, precision, tta, explain is not None)
-    facts = {**facts, "precision": precision, "tta": tta, "explain": explain}
+    facts = {**facts, "precision": precision, "tta": tta}
     marks = [fingerprint(file, facts) for file in files]
     work = hashlib.sha256("".join(marks).encode()).hexdigest()
     journal = Journal(output.parent)
@@ -84,8 +84,8 @@ def classify(
         if not overwrite and journal.is_done(output, work) and all(each.exists() for each in places.values()):
             reporter.line(f"{output} is done already")
             return
-        if not overwrite and output.exists() and not journal.knows(output):
-            raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
+        if not overwrite:
+            journal.refuse_others([output, *places.values()])
         output.parent.mkdir(parents=True, exist_ok=True)
         rows = _Rows(output, dict(zip(files, marks, strict=True)))
         waiting = [each for each in files if not rows.has(each) or not places.get(each, each).exists()]
@@ -95,10 +95,12 @@ def classify(
                 reporter.start(file.name)
                 if looked:
                     looked(places[file])
+                    journal.record(places[file], work, output)
                 rows.add(file, row)
                 reporter.line(row.get("error") or f"{row['predicted'] or 'none of the classes'}")
         write_rows(output, [rows.of(file) for file in files], program.card)
-        journal.record(output, work)
+        for each in journal.finish(output, places.values(), work):
+            reporter.line(f"{each} was of another result and is removed")
         rows.delete()
     raise_failures([row["error"] for row in map(rows.of, files) if "error" in row], len(files))
 

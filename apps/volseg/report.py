@@ -21,6 +21,7 @@ from .profiles import Labels, Profiles
 SIDE = 480  # pixels of the longest side of the body on the sheet
 LINE = 20  # pixels of a line of the legend
 TABLE = "foveal-report.csv"
+REPORT = "_report.json"  # behind the name of a case
 AXES = "RAS"  # of the centroids: to the right, the front (anterior) and the head (superior)
 
 
@@ -92,10 +93,12 @@ def voxel_ml(geometry: VolumeGeometry) -> float:
 
 
 def write_table(path: Path, reports: Iterable[Path]) -> None:
-    """Write one table of all reports that are there, a line for each case and class."""
+    """Write one table of all reports that are there, a line for each case and class; without any there is none."""
     lines = [line for each in reports if each.exists() for line in _lines(json.loads(each.read_text()))]
     if lines:
         write_cases(path, lines)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lines(content: Mapping[str, Any]) -> list[dict[str, Any]]:

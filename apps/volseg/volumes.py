@@ -41,7 +41,7 @@ from .explanation import Explainer
 from .inputs import Files, case_name, find_cases, open_case
 from .label_map import LabelMap
 from .profiles import profiles
-from .report import TABLE, Report, voxel_ml, write_table
+from .report import REPORT, TABLE, Report, voxel_ml, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -108,13 +108,13 @@ def run_volumes(
     )
     items = [each._replace(uses=cases[each.input][1:]) for each in pairs]
     is_file = is_named_as_file(output, writable)
-    asked = {name: value for name, value in asdict(wanted).items() if value}
+    asked = {name: value for name, value in asdict(wanted).items() if name in ("uncertainty", "filters") and value}
     try:
         manifest = None if is_file else output / MANIFEST
         run_batch(items, volumes.work, {**facts, **options, **asked}, overwrite, quiet, manifest)
     finally:
-        if wanted.report and not is_file:
-            write_table(output / TABLE, [each.beside["report"] for each in items if "report" in each.beside])
+        if not is_file:
+            write_table(output / TABLE, [each.output.with_name(_stem(each.output) + REPORT) for each in items])
 
 
 class _Volumes:
@@ -154,12 +154,11 @@ class _Volumes:
 
     def beside(self, path: Path, output: Path) -> dict[str, Path]:
         """Return the other outputs of a case, by what they are."""
-        own = suffix_of(output)
-        stem = output.name[: len(output.name) - len(own)]
+        own, stem = suffix_of(output), _stem(output)
         endings = {f"{LABELS}{each}": each for each in self._suffixes(path) if each.lower() != own}
         endings |= {name: f"_{name}{VALUES}" for name in ("probabilities", "uncertainty") if getattr(self.wanted, name)}
         if self.wanted.report:
-            endings |= {"report": "_report.json", "sheet": "_report.png"}
+            endings |= {"report": REPORT, "sheet": "_report.png"}
         found = {name: output.with_name(stem + ending) for name, ending in endings.items()}
         return found | ({"explain": self.wanted.explain / f"{stem}_explain.png"} if self.wanted.explain else {})
 
@@ -221,3 +220,8 @@ class _Volumes:
 def _label_maps(item: Item) -> list[Path]:
     """Return the files of a case's label map."""
     return [item.output, *(path for name, path in item.beside.items() if name.startswith(LABELS))]
+
+
+def _stem(output: Path) -> str:
+    """Return a label map's name without what it ends in."""
+    return output.name[: len(output.name) - len(suffix_of(output))]

@@ -256,14 +256,12 @@ def _run_item(
         if all(journal.is_done(output, mark) for output in item.outputs):
             reporter.line(f"{item.output} is done already")
             return {"status": "done already"}
-        for output in item.outputs:
-            if output.exists() and not journal.knows(output):
-                raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
+        journal.refuse_others(item.outputs)
         if any(output.exists() and not journal.is_done(output, mark) for output in item.outputs):
             reporter.line(f"{item.output} is of other settings or of an input that has changed; it is made again")
     note = work(item, mark, reporter.progress)
-    for output in item.outputs:
-        journal.record(output, mark)
+    for each in journal.finish(item.output, item.beside.values(), mark):
+        reporter.line(f"{each} was of another result and is removed")
     reporter.line(f"-> {', '.join(map(str, item.outputs))}{f' ({note})' if note else ''}")
     return {"status": "done"} | ({"note": note} if note else {})
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from ..errors import UserError
 
 NAME = ".foveal-journal.jsonl"
 
@@ -36,13 +39,14 @@ class Journal:
         self.folder = folder
         self.path = folder / NAME
         self.entries: dict[str, str] = {}
+        self.beside: dict[str, str] = {}  # what an output was made beside, by the names of both
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         for line in lines:
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 continue  # a line that a killed run did not finish; its output is done again
-            self.entries[entry["output"]] = entry["fingerprint"]
+            self._note(**entry)
 
     def knows(self, output: Path) -> bool:
         """Tell whether an earlier run wrote this output."""
@@ -52,14 +56,49 @@ class Journal:
         """Tell whether the output is there and comes from the same input, weights and options."""
         return output.exists() and self.entries.get(self._name(output)) == fingerprint
 
-    def record(self, output: Path, fingerprint: str) -> None:
-        """Note that an output is finished."""
-        name = self._name(output)
-        self.entries[name] = fingerprint
-        line = json.dumps({"output": name, "fingerprint": fingerprint}, ensure_ascii=False)
+    def refuse_others(self, outputs: Iterable[Path]) -> None:
+        """Refuse to replace what no earlier run wrote.
+
+        Raises:
+            UserError: an output exists already.
+        """
+        for output in outputs:
+            if output.exists() and not self.knows(output):
+                raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
+
+    def record(self, output: Path, fingerprint: str, beside: Path | None = None) -> None:
+        """Note that an output is finished, and what it was made beside."""
+        entry = {"output": self._name(output), "fingerprint": fingerprint}
+        entry |= {"beside": self._name(beside)} if beside else {}
+        self._note(**entry)
+        line = json.dumps(entry, ensure_ascii=False)
         with self.path.open("a", encoding="utf-8") as file:
             # A newline in front ends what a killed run may have left half-written.
             file.write(f"\n{line}\n" if self._is_cut() else f"{line}\n")
+
+    def finish(self, output: Path, beside: Iterable[Path], fingerprint: str) -> list[Path]:
+        """Note that an output and those beside it are finished; remove what lay beside another result of before.
+
+        Returns:
+            What was removed.
+        """
+        others, name = list(beside), self._name(output)
+        fitting = {self._name(each) for each in others}
+        old = [each for each, main in self.beside.items() if main == name and each not in fitting]
+        removed = [self.folder / each for each in old if self.entries[each] != fingerprint]
+        removed = [each for each in removed if each.exists()]
+        for each in removed:
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
+        for each in others:
+            self.record(each, fingerprint, output)
+        self.record(output, fingerprint)
+        return removed
+
+    def _note(self, output: str, fingerprint: str, beside: str = "") -> None:
+        self.entries[output] = fingerprint
+        self.beside.pop(output, None)
+        if beside:
+            self.beside[output] = beside
 
     def _name(self, output: Path) -> str:
         return output.name if output.parent == self.folder else os.path.relpath(output, self.folder)

@@ -219,6 +219,37 @@ def test_files_of_others_are_safe_beside_the_output_too(folder):
     assert not (folder / "out" / "a.png").exists()
 
 
+def test_what_lay_beside_another_result_is_removed_with_it(folder, capsys):
+    def work(item, fingerprint, progress):
+        for output in item.outputs:
+            output.parent.mkdir(exist_ok=True)
+            output.write_text("made")
+
+    def run(beside=lambda file, output: {}, **facts):
+        run_batch(pair_paths([folder / "in" / "a.png"], folder / "out", SUFFIXES, beside=beside), work, facts)
+        return capsys.readouterr().err
+
+    run(beside, weights=1)
+    sides = [folder / "out" / "a_second.png", folder / "see" / "a.png"]
+    assert "is done already" in run(weights=1)
+    assert all(each.exists() for each in sides)
+    (folder / "out" / "a_third.png").write_text("of another")
+    told = run(weights=2)
+    assert told.count("was of another result and is removed") == 2
+    assert not any(each.exists() for each in sides)
+    assert (folder / "out" / "a_third.png").exists()
+    run(beside, weights=2)
+    run(weights=3)
+    assert not any(each.exists() for each in sides)
+
+
+def test_outputs_of_one_input_are_not_beside_one_another(folder):
+    for name in ("x.png", "y.png"):
+        run_batch([Item(folder / "in" / "a.png", folder / name)], copy, {}, quiet=True)
+    run_batch([Item(folder / "in" / "a.png", folder / "y.png")], copy, {"weights": 2}, quiet=True)
+    assert (folder / "x.png").exists()
+
+
 def test_outputs_beside_one_another_do_not_clash(folder):
     (folder / "in" / "a_second.png").touch()
     with pytest.raises(UserError, match=r"same output .*a_second\.png"):
