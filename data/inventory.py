@@ -59,6 +59,8 @@ class Inventory:
 def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
     """List the readable files below a folder, or a single file; each series of DICOM slices counts as one.
 
+    DICOM files that are images of their own, such as X-rays, count one by one even where they share a series.
+
     Hidden files and folders, and the side folders of slides, are passed over.
 
     Args:
@@ -136,7 +138,9 @@ def _add_series(
     damaged = []
     for file in files:
         try:
-            series.setdefault(read_image_file(file).series, []).append(file)
+            image = read_image_file(file)
+            is_alone = image.is_picture and "dicom" in kinds
+            series.setdefault(str(file) if is_alone else image.series, []).append(file)
         except (NotDicomError, NotAnImageError) as error:
             if _is_named_dicom(file) and isinstance(error, NotDicomError):
                 damaged.append(Item(file, _name(file, root), error=str(error)))

@@ -11,7 +11,7 @@ from ...data.checks import Report
 from ...data.init_config import Noted, Places, write_config
 from ...data.init_folders import described, expected, look, patients_of, roots_of, steps_for
 from ...data.init_tables import Thing, deal_classes, find_table, read_table, rows_of, told_classes
-from ...data.io.formats import input_suffixes
+from ...data.io.formats import is_dicom_file, is_single_image
 
 BATCH = 16  # images of a step
 LARGEST, MULTIPLE = 480, 32  # sides of training images in pixels
@@ -91,9 +91,7 @@ def init_classes(
 
 def _images(folder: Path) -> list[str]:
     """Return the images below a folder, by their path in it."""
-    suffixes = input_suffixes(("image", "dicom"))
-    files = (each for each in folder.rglob("*") if each.suffix.lower() in suffixes and each.is_file())
-    return sorted(each.relative_to(folder).as_posix() for each in files if not each.name.startswith("."))
+    return sorted(each.relative_to(folder).as_posix() for each in filter(is_single_image, folder.rglob("*")))
 
 
 def _path(name: str) -> PurePosixPath:
@@ -124,7 +122,7 @@ def _with_patients(things: list[Thing], folder: Path, given: str | None) -> tupl
     """Return images with their patients, told by the table, by DICOM headers or by names, and a sentence about them."""
     if given is None and any(each.patient for each in things):
         return things, "patients as the table tells them"
-    if given is None and all(each.name.lower().endswith((".dcm", ".dicom", ".ima")) for each in things):
+    if given is None and all(is_dicom_file(folder / each.name) for each in things):
         from pydicom import dcmread
 
         tags = [dcmread(folder / each.name, specific_tags=["PatientID"]).get("PatientID", "") for each in things]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ...core.errors import UserError
-from ..io.formats import input_suffixes
+from ..io.formats import is_single_image
 from .labelled import LabelledImage
 
 
@@ -44,10 +44,10 @@ class ClassFolders:
         return [image for label in classes for image in self._of_class(label)]
 
     def _of_class(self, label: str) -> list[LabelledImage]:
-        folder, suffixes = self.folder / label, input_suffixes(("image", "dicom"))
+        folder = self.folder / label
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder. Expected the images of the class {label}.")
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+        files = sorted(filter(is_single_image, folder.rglob("*")))
         if not files:
             raise UserError(f"{folder} holds no images. Expected files such as *.png, *.jpg or *.dcm.")
         return [

@@ -102,8 +102,7 @@ def is_dicom_folder(path: Path) -> bool:
 def is_dicom_series(path: Path) -> bool:
     """Tell whether a folder is one input: of DICOM files, but for such as are each an image of its own.
 
-    These are files of which each is alone in its series, and those of one image that do not say where it lies, such as
-    X-rays of one examination.
+    These are files of which each is alone in its series, and pictures such as X-rays of one examination.
     """
     from .dicom import list_series
 
@@ -115,8 +114,7 @@ def is_dicom_series(path: Path) -> bool:
         return True  # what is wrong is told when its turn comes
     files = [file for series in found for file in series.files]
     alone = len(found) == len(files)
-    unplaced = all(len(file.frames) == 1 and file.frames[0].position is None for file in files)
-    return len(files) == 1 or not (alone or unplaced)
+    return len(files) == 1 or not (alone or all(file.is_picture for file in files))
 
 
 def is_dicom_input(path: Path, is_series_chosen: bool = False) -> bool:
@@ -129,6 +127,12 @@ def is_dicom_input(path: Path, is_series_chosen: bool = False) -> bool:
     if path.is_dir():
         return (is_series_chosen and is_dicom_folder(path)) or is_dicom_series(path)
     return is_dicom_file(path)
+
+
+def is_single_image(path: Path) -> bool:
+    """Tell whether a file is an image by its suffix, or a DICOM file by its content or suffix; hidden ones are not."""
+    is_named = path.suffix.lower() in input_suffixes(("image",)) and not path.name.startswith(".") and path.is_file()
+    return is_named or is_dicom_file(path)
 
 
 def is_dicom_file(path: Path) -> bool:

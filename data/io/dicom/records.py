@@ -21,6 +21,8 @@ from ....core.errors import UserError
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 PALETTE = "PALETTE COLOR"
+PROJECTIONS = ("CR", "DX", "IO", "MG", "PX", "RG")
+"""Modalities of X-ray pictures, which make no volume even where they share a series and say where they lie."""
 
 
 class NotDicomError(UserError):
@@ -107,6 +109,11 @@ class ImageFile:
         if keyword != "PixelData":
             return np.dtype(f"f{bits // 8}")
         return np.dtype(f"{'iu'[not self.options['pixel_representation']]}{max(bits // 8, 1)}")
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is an image of its own, whatever else its series holds."""
+        return len(self.frames) == 1 and (self.frames[0].position is None or self.modality in PROJECTIONS)
 
     @property
     def stored_range(self) -> tuple[int, int]:
