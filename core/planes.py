@@ -16,6 +16,7 @@ from .weights.label import Label
 SHOWN = "IPL"  # the axes of what is cut: towards the feet, the back and the left
 SIDE = 240  # pixels of the longest side of the body that is shown
 GAP = 4  # pixels between two planes
+FILLED = 0.7  # of a sheet, which one row of planes is not where one of them is far lower than the others
 
 
 def busiest(labels: np.ndarray) -> tuple[int, ...]:
@@ -57,7 +58,9 @@ def sheet(
     spacing: Sequence[float],
     side: int = SIDE,
 ) -> np.ndarray:
-    """Return the three planes side by side with the outlines of labels, uint8 (rows, columns, 3).
+    """Return the three planes on one sheet with the outlines of labels, uint8 (rows, columns, 3).
+
+    They stand side by side or, of a volume of a few slices, so that little of the sheet stays black.
 
     Args:
         image: values (D, H, W); shown from their 1st to their 99th percentile in these planes.
@@ -75,7 +78,7 @@ def sheet(
         unit = np.clip((grey.astype(np.float32) - low) / max(high - low, 1e-8), 0, 1)
         picture = np.repeat((255 * unit).astype(np.uint8)[..., None], 3, axis=-1)
         pictures.append(outlined(picture, each, classes))
-    return _side_by_side(pictures)
+    return _arranged(pictures)
 
 
 def planes(
@@ -113,8 +116,25 @@ def _axis(orientation: str, letter: str) -> int:
     return next(axis for axis, each in enumerate(orientation) if each in pair)
 
 
-def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Return pictures in one row, black where one is lower than another."""
-    height = max(len(each) for each in pictures)
-    parts = [np.pad(each, ((0, height - len(each)), (0, GAP), (0, 0))) for each in pictures]
-    return np.concatenate(parts, axis=1)[:, :-GAP]
+def _arranged(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Return three pictures in one row, in two columns or in one: the first of these that is filled."""
+    first, second, third = pictures
+    sheets = (
+        _joined(pictures, 1),
+        _joined([first, _joined([second, third], 0)], 1),
+        _joined([_joined([first, second], 0), third], 1),
+        _joined(pictures, 0),
+    )
+    needed = sum(each.size for each in pictures)
+    fullest = min(sheets, key=lambda each: each.size)
+    return next((each for each in sheets if needed > FILLED * each.size), fullest)
+
+
+def _joined(pictures: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """Return pictures one after the other along an axis, black where one is smaller than another across it."""
+    across = max(each.shape[1 - axis] for each in pictures)
+    parts = []
+    for number, each in enumerate(pictures):
+        room = {axis: GAP * (number + 1 < len(pictures)), 1 - axis: across - each.shape[1 - axis], 2: 0}
+        parts.append(np.pad(each, [(0, room[side]) for side in range(3)]))
+    return np.concatenate(parts, axis=axis)

@@ -52,3 +52,17 @@ def test_a_sheet_has_the_outlines_of_the_labels_on_the_grey_image():
     assert all(part.any() for part in np.split(drawn, [160 + GAP, 2 * (160 + GAP)], axis=1))
     assert (picture[~drawn][:, 0] == picture[~drawn][:, 1]).all()
     assert picture[~drawn].max() == 255
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "size"),
+    [
+        ((5, 50, 50), (5, 1, 1), (2 * 120 + GAP, 2 * 240 + GAP)),
+        ((3, 50, 50), (3, 1, 1), (240 + 2 * 43 + 2 * GAP, 240)),
+        ((50, 3, 50), (1, 3, 1), (43 + 240 + GAP, 240 + 43 + GAP)),
+        ((50, 50, 3), (1, 1, 3), (240, 43 + 43 + 240 + 2 * GAP)),
+    ],
+)
+def test_the_sheet_of_a_few_slices_is_not_mostly_black(shape, spacing, size):
+    picture = sheet(np.random.default_rng(0).random(shape) + 1, np.zeros(shape), [], (1, 1, 1), "IPL", spacing)
+    assert picture.shape[:2] == size
