@@ -91,6 +91,8 @@ class RunRecord(Callback):
                 "processes": trainer.world_size,
                 "parameters": sum(each.numel() for each in pl_module.net.parameters()),
                 "data": fingerprint(trainer.datamodule),
+                "monitor": pl_module.monitor,
+                "monitor_mode": pl_module.monitor_mode,
                 "earlier": earlier(self.manifest_path),
             }
             write_json(self.manifest_path, self.manifest)

@@ -95,9 +95,14 @@ class Run:
     stages: dict[str, Stage]
 
     @property
-    def monitor(self) -> str | None:
+    def ranking(self) -> str | None:
         """The metric by which cases are ranked, where any are shown."""
         return next((each.facts["metric"] for stage in self.stages.values() for each in stage.shown), None)
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric that chooses the best checkpoint; that of the ranking where the run does not tell."""
+        return self.sessions[0].manifest.get("monitor", "").removeprefix("val/") or self.ranking
 
 
 def read_run(folder: Path) -> Run:
@@ -194,16 +199,25 @@ def facts_of(session: Session) -> dict[str, str]:
     device = known.get("device") or ""
     processes = known.get("processes") or 1
     facts = {
-        "config": ", ".join(config_files(shlex.split(known.get("command", "")))),
+        "config": ", ".join(Path(each).name for each in config_files(shlex.split(known.get("command", "")))),
         "started": _day(known.get("start")),
         "took": _span(known.get("start"), known.get("end")),
         "device": f"{device}, {processes} processes" if processes > 1 else device,
         "parameters": f"{known['parameters']:,}" if "parameters" in known else "",
         "seed": str(known.get("seed", "")),
+        "best.ckpt": _chosen(known) if session.command == "fit" else "",
         "versions": ", ".join(f"{name} {version}" for name, version in (known.get("versions") or {}).items()),
         "commit": f"{code['commit'][:12]}{', with local changes' if code['dirty'] else ''}" if code else "",
     }
     return {name: text for name, text in facts.items() if text}
+
+
+def _chosen(manifest: dict[str, Any]) -> str:
+    """Return by what the best checkpoint of a run is chosen."""
+    if "monitor" not in manifest:
+        return ""
+    order = "highest" if manifest["monitor_mode"] == "max" else "lowest"
+    return f"{order} {manifest['monitor'].replace('_', ' ')}"
 
 
 def _day(time: str | None) -> str:

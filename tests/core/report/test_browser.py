@@ -13,6 +13,8 @@ from foveal.core.report.command import report
 from foveal.tests.fixtures.run_folder import made_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium")
@@ -120,6 +122,25 @@ def test_the_slider_moves_by_keyboard_and_by_mouse(page: Page):
     truth = page.locator(".pictures img").nth(2).get_attribute("src")
     slider.locator("select").nth(1).select_option("truth")
     assert slider.locator(".slider-right").get_attribute("src") == truth
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_choices_of_a_slider_are_read_whole(browser: Browser, tmp_path: Path, width: int):
+    folder = made_run(tmp_path / "light")
+    for path in folder.glob("showcase_*/*/exhibit.json"):
+        path.write_text(path.read_text().replace("bicubic", "median of clear dates"))
+    report(folder)
+    with opened(browser, (folder / "report.html").as_uri()) as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        widths = page.locator(".slider select").evaluate_all(
+            """all => all.map((each) => {
+                const shown = each.getBoundingClientRect().width;
+                each.style.flex = "none";
+                return [each.getBoundingClientRect().width, shown];
+            })"""
+        )
+    assert widths
+    assert all(needed <= shown + 0.5 for needed, shown in widths)
 
 
 def test_layers_are_switched_off_and_on(page: Page):

@@ -7,6 +7,7 @@ import pytest
 
 from foveal.core.cases import write_cases
 from foveal.core.errors import UserError
+from foveal.core.report.page import page
 from foveal.core.report.read import facts_of, read_run
 from foveal.core.results import OURS, results
 from foveal.tests.fixtures.run_folder import made_cases, made_run
@@ -52,6 +53,20 @@ def test_probabilities_are_no_metrics(tmp_path: Path):
     stage = read_run(folder).stages["val"]
     assert [each.metric for each in stage.results] == ["nll"]
     assert stage.cases[0]["probability_ill"] == 0.25
+
+
+def test_the_ranking_of_cases_is_told_apart_from_what_chooses_the_checkpoint(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    told = json.loads((folder / "manifest.json").read_text())
+    told |= {"monitor": "val/auc_plus_f1", "monitor_mode": "max", "command": "foveal fit --config /home/me/light.yaml"}
+    (folder / "manifest.json").write_text(json.dumps(told))
+    run = read_run(folder)
+    assert (run.monitor, run.ranking) == ("auc_plus_f1", "psnr")
+    facts = facts_of(run.sessions[0])
+    assert (facts["best.ckpt"], facts["config"]) == ("highest val/auc plus f1", "light.yaml")
+    text = page(run)
+    assert "Best, median and worst by psnr" in text
+    assert "A case by itself has no auc plus f1, which chooses <code>best.ckpt</code>; so cases are ranked by" in text
 
 
 def test_what_is_missing_is_absent(tmp_path: Path):
