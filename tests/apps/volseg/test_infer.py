@@ -81,9 +81,9 @@ def test_the_networks_spacing_and_orientation_change_nothing_of_the_outputs_grid
     assert np.abs(np.subtract(*centres)).max() < 2
 
 
-def series(folder, shape=(9, 20, 24), **options):
+def series(folder, shape=(9, 20, 24), orientation=None):
     """Write a series whose values are smooth."""
-    grid = dicom.Grid(shape=shape, orientation=dicom.oblique(), spacing=(3.0, 0.75, 0.5), **options)
+    grid = dicom.Grid(shape=shape, orientation=orientation or dicom.oblique(), spacing=(3.0, 0.75, 0.5))
     grid.volume = lambda: values(grid.shape).astype(np.int16)
     dicom.write_series(folder, grid, Modality="MR")
     return folder
@@ -120,6 +120,49 @@ def test_a_series_becomes_a_segmentation_and_a_nifti_of_one_place(tmp_path):
         combine_segments=True, rescale_fractional=False
     )
     assert int(frames.array.astype(bool).sum()) == int((read(tmp_path / "out" / "mr.nii.gz") > 0).sum())
+
+
+def on_grid(segmentation, grid):
+    """Segment numbers on the grid of a NIfTI file, each frame of a DICOM SEG put where it says that it lies."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    across, down = np.split(np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float), 2)
+    row_mm, column_mm = shared.PixelMeasuresSequence[0].PixelSpacing
+    found = np.zeros(grid.shape, int)
+    for frame, groups in zip(segmentation.pixel_array, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+        rows, columns = np.nonzero(frame)
+        corner = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        places = corner + np.outer(columns, across * column_mm) + np.outer(rows, down * row_mm)
+        indices = nibabel.affines.apply_affine(np.linalg.inv(grid.affine), places * (-1, -1, 1))
+        assert np.abs(indices - indices.round()).max() < 1e-3
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        np.add.at(found, tuple(indices.round().astype(int).T), number)
+    return found
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [
+        dicom.oblique(),
+        (1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
+        (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
+        (0.0, 1.0, 0.0, 0.0, 0.0, -1.0),
+    ],
+    ids=["oblique", "from head to feet", "turned", "sagittal"],
+)
+def test_each_voxel_of_a_segmentation_is_that_of_the_nifti(tmp_path, orientation):
+    window = {"window": [dicom.INTERCEPT, dicom.INTERCEPT + 1000 * dicom.SLOPE]}
+    folder = series(tmp_path / "mr", orientation=orientation)
+    run(shades(tmp_path, intensity=window), folder, tmp_path / "out", suffix=[".nii.gz", ".dcm"])
+    segmentation, grid = pydicom.dcmread(tmp_path / "out" / "mr.dcm"), nibabel.load(tmp_path / "out" / "mr.nii.gz")
+    labels = np.asarray(grid.dataobj)
+    assert all(np.mean(labels == value) > 0.01 for value in (0, 1, 2))
+    assert np.array_equal(on_grid(segmentation, grid), labels)
+    assert segmentation.FrameOfReferenceUID == dicom.FRAME
+    sources = {each.SOPInstanceUID: each for each in map(pydicom.dcmread, folder.iterdir())}
+    for groups in segmentation.PerFrameFunctionalGroupsSequence:
+        source = sources[groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+        places = source.ImagePositionPatient, groups.PlanePositionSequence[0].ImagePositionPatient
+        assert np.allclose(*(np.array(each, float) for each in places), atol=1e-4)
 
 
 def test_a_folder_has_reports_of_all_and_a_table(tmp_path):
