@@ -9,12 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...kernels.window_attention.layout import WindowLayout, cut, merge
-from .token_weights import TokenWeights, in_windows, numbered
-from .window import RelativePositionBias, window_scores
+from ...kernels.window_attention.layout import WindowLayout
+from .window import WindowAttention
 
 
-class AdaptiveSparseAttention(nn.Module):
+class AdaptiveSparseAttention(WindowAttention):
     """Self-attention inside the windows of a channels-last map by softmax and squared ReLU (Zhou et al. 2024, eq. 4).
 
     The weights are w1 softmax(scores) + w2 relu(scores)^2; w1 and w2 are the softmax of two learned numbers. The map is
@@ -42,34 +41,18 @@ class AdaptiveSparseAttention(nn.Module):
         qkv_bias: bool = True,
         drop: float = 0.0,
     ) -> None:
-        super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
-        self.heads = heads
-        self.window, self.shift = list(window), [shift] * len(window)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.position = RelativePositionBias(heads, window)
+        super().__init__(dim, heads, window, shift, qkv_bias=qkv_bias, drop=drop)
         self.parts = nn.Parameter(torch.ones(2))
-        self.proj = nn.Linear(dim, dim)
-        self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map with what the tokens of each window have told one another."""
-        sizes = x.shape[1:-1]
-        layout = WindowLayout(self.window, self.shift)
-        scores, v = window_scores(self.qkv(cut(x, layout)), self.heads, self.position(self.window), layout, sizes)
-        mixed = torch.matmul(self.weights(scores), v).transpose(1, 2).flatten(2)
-        return self.drop(self.proj(merge(mixed, sizes, layout)))
-
-    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
-        """Return what `forward` does, and the weights of the tokens, whose rows need not add up to 1."""
-        sizes, layout = x.shape[1:-1], WindowLayout(self.window, self.shift)
-        windows = self.qkv(cut(x, layout))
-        bias = self.position(self.window)
-        mixed, tokens = in_windows(windows, self.heads, bias, layout, numbered(sizes, x), sizes, self.weights)
-        return self.proj(mixed), [tokens]
+        return self.by_weights(x)
 
     def weights(self, scores: Tensor) -> Tensor:
         """Return the weights of the keys, the last axis of the scores; they need not sum to one."""
         dense, sparse = self.parts.softmax(0).unbind(0)
         return dense * scores.softmax(-1) + sparse * scores.relu().square()
+
+    def fitted(self, sizes: list[int]) -> WindowLayout:
+        """Return the layout, the same for all sizes."""
+        return WindowLayout(self.window, self.shift)

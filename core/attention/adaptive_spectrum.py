@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
+
 # B batch, N tokens, h heads, d channels of a head, K = N // 2 + 1 frequencies
 
 
@@ -49,10 +51,10 @@ class AdaptiveSpectralMixer(nn.Module):
         if self.change is not None:
             changes = self.change(tokens.mean(1)).unflatten(-1, [self.heads, -1, 2])
             gain, bias = gain * (1 + changes[..., :1]), bias + changes[..., 1:]
-        heads_BhNd = tokens.to(wide).unflatten(-1, [self.heads, -1]).transpose(1, 2)
+        heads_BhNd = split_heads(tokens.to(wide), self.heads)
         spectrum_BhKd = activated(torch.fft.rfft(heads_BhNd, dim=2, norm="ortho") * gain.to(wide) + bias.to(wide))
         mixed = torch.fft.irfft(spectrum_BhKd, n=self.length, dim=2, norm="ortho")
-        return mixed.transpose(1, 2).reshape(x.shape).to(x.dtype)
+        return join_heads(mixed).reshape(x.shape).to(x.dtype)
 
 
 def activated(spectrum: Tensor) -> Tensor:

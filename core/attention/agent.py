@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
 from ...kernels.window_attention.layout import partition
-from ...kernels.window_attention.softmax import written_out
+from ...kernels.window_attention.softmax import softmax_weights, written_out
 from ..blocks.channels_last import DepthwiseConvolution, PatchReduction
 from ..blocks.dimensions import ADAPTIVE_MEANS
 from ..blocks.resampling import linear_resize
-from .token_weights import TokenWeights, between_all, joined, numbered, softmax_weights
+from .token_weights import TokenWeights, between_all, numbered, shared_out
 
 # B batch, h heads, n agents, N positions, d channels of a head, C = h d channels
 
@@ -108,18 +109,14 @@ class AgentAttention(nn.Module):
         weights = self.passed_on(q, self.agents(q), k, self.gather_bias(k.shape[1:-1]), self.read_bias(sizes))
         side = x.shape[1] // k.shape[1] if isinstance(self.reduce, PatchReduction) else 1
         numbers = numbered(sizes, x)[:, *(slice(side * length) for length in k.shape[1:-1])]
-        keys = partition(numbers, [side] * axes, False).flatten() - 1
-        pixels = side**axes
-        shares = weights.repeat_interleave(pixels, -1) / pixels
-        values = v.flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2).repeat_interleave(pixels, 2)
+        tokens = shared_out(weights, partition(numbers, [side] * axes, False).squeeze(-1) - 1, sizes)
+        values = split_heads(v.flatten(1, -2), self.heads).repeat_interleave(side**axes, 2)
         local = self.local(linear_resize(v.movedim(-1, 1), sizes).movedim(1, -1))
-        queries = torch.arange(shares.shape[2], device=x.device).expand(len(x), -1)
-        tokens = TokenWeights(shares, queries, keys.expand(len(x), -1), len(x), list(sizes))
-        return self.proj(joined(shares @ values).view(x.shape) + local), [tokens]
+        return self.proj(join_heads(tokens.weights @ values).view(x.shape) + local), [tokens]
 
     def passed_on(self, q: Tensor, agents: Tensor, k: Tensor, gather_hnN: Tensor, read_hnN: Tensor) -> Tensor:
         """Return the weights of keys for queries, (B, h, N, M), through the agents; maps or tokens, channels last."""
-        q, agents, k = [t.flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, agents, k)]
+        q, agents, k = [split_heads(each.flatten(1, -2), self.heads) for each in (q, agents, k)]
         return softmax_weights(q, agents, read_hnN.mT) @ softmax_weights(agents, k, gather_hnN)
 
     def agents(self, q: Tensor) -> Tensor:
@@ -128,14 +125,14 @@ class AgentAttention(nn.Module):
 
     def ask(self, q: Tensor, agents: Tensor, k: Tensor, v: Tensor, gather_hnN: Tensor, read_hnN: Tensor) -> Tensor:
         """Return what the agents gather and queries read of it, (B, N, C); all four are (B, N or n, C)."""
-        q, agents, k, v = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, agents, k, v)]
+        q, agents, k, v = [split_heads(each, self.heads) for each in (q, agents, k, v)]
         gather_hnN, read_hNn = gather_hnN.to(q.dtype), read_hnN.to(q.dtype).transpose(1, 2)
         if q.device.type == "cpu":  # quicker there for so few agents
             read_BhNd = written_out(q, agents, written_out(agents, k, v, gather_hnN), read_hNn)
         else:
             gathered_Bhnd = F.scaled_dot_product_attention(agents, k, v, gather_hnN)
             read_BhNd = F.scaled_dot_product_attention(q, agents, gathered_Bhnd, read_hNn)
-        return read_BhNd.transpose(1, 2).flatten(2)
+        return join_heads(read_BhNd)
 
 
 class ClassTokenAgentAttention(AgentAttention):
@@ -169,7 +166,7 @@ class ClassTokenAgentAttention(AgentAttention):
         gather_hnN = torch.cat([self.gather_token_bias, self.gather_bias(self.size)], 2)
         read_hnN = torch.cat([self.read_token_bias, self.read_bias(self.size)], 2)
         weights = self.passed_on(q, self.agents(q[:, 1:].unflatten(1, self.size)), k, gather_hnN, read_hnN)
-        mixed = joined(weights @ v.unflatten(-1, (self.heads, -1)).transpose(1, 2))
+        mixed = join_heads(weights @ split_heads(v, self.heads))
         local = self.local(v[:, 1:].unflatten(1, self.size)).flatten(1, -2)
         y = self.proj(torch.cat([mixed[:, :1], mixed[:, 1:] + local], 1))
         return y, [between_all(weights, x.shape[1:-1])]

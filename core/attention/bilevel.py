@@ -4,10 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
 from ...kernels.routed_attention import routed_attention
-from ...kernels.window_attention.layout import padded_sizes, partition, unpartition
+from ...kernels.window_attention.layout import cropped, padded, padded_sizes, partition, unpartition
+from ...kernels.window_attention.softmax import softmax_weights
 from ..blocks.channels_last import DepthwiseConvolution
-from .token_weights import TokenWeights, joined, numbered, softmax_weights
+from .token_weights import TokenWeights, numbered
 
 # B batch, R regions, n positions of a region, t regions that one attends to, h heads, d channels of a head
 
@@ -91,11 +93,11 @@ class BiLevelRoutingAttention(nn.Module):
         keys_BRm = tokens_BRn[sample, routes_BRt].flatten(2)
         kv = regions_BRnC[..., self.qk_dim :][sample, routes_BRt].flatten(2, 3).flatten(0, 1)
         q, k, v = (
-            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            split_heads(each, self.heads)
             for each in (in_regions[..., : self.qk_dim], kv[..., : self.qk_dim], kv[..., self.qk_dim :])
         )
         weights = softmax_weights(q, k)
-        mixed = unpartition(joined(weights @ v), whole_sizes, region, False)
+        mixed = unpartition(join_heads(weights @ v), whole_sizes, region, False)
         y = self.proj(cropped(mixed, sizes) + cropped(self.local(whole[..., 2 * self.qk_dim :]), sizes))
         return y, [TokenWeights(weights, tokens_BRn.flatten(0, 1), keys_BRm.flatten(0, 1), len(x), sizes)]
 
@@ -129,18 +131,3 @@ def region_tokens(sizes: list[int], region: list[int], device: torch.device) -> 
         count *= size
     numbers = torch.arange(count, device=device).view(sizes)[None, ..., None]
     return partition(numbers, region, False).squeeze(-1)
-
-
-def padded(x: Tensor, sizes: list[int]) -> Tensor:
-    """Return a map padded with zeros at the end of each axis, (B, *sizes, C); itself where it has these sizes."""
-    missing = [0, 0]
-    for axis in range(len(sizes) - 1, -1, -1):
-        missing += [0, sizes[axis] - x.shape[axis + 1]]
-    return F.pad(x, missing) if max(missing) > 0 else x  # padding by nothing copies
-
-
-def cropped(x: Tensor, sizes: list[int]) -> Tensor:
-    """Undo `padded`."""
-    for axis, size in enumerate(sizes):
-        x = x.narrow(axis + 1, 0, size)
-    return x

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from ...kernels.window_attention.layout import WindowLayout, cut, partition, unpartition
 from ...kernels.window_attention.reference import attend
+from ..blocks.dimensions import CONVOLUTIONS
 from .token_weights import TokenWeights, in_windows, numbered
-
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class CrossShapedAttention(nn.Module):
@@ -79,8 +78,7 @@ class CrossShapedAttention(nn.Module):
                 qkv = F.pad(qkv, missing)
             stripes = partition(qkv, window, False)
             v = stripes.chunk(3, -1)[2].transpose(1, 2).unflatten(2, window)
-            heads = [3, self.heads // branches, x.shape[-1] // self.heads]
-            y = attend(stripes.unflatten(-1, heads), None, None) + encode(v).flatten(2).transpose(1, 2)
+            y = attend(stripes, self.heads // branches, None, None) + encode(v).flatten(2).transpose(1, 2)
             y = unpartition(y, qkv.shape[1:-1], window, False)
             for other, size in enumerate(sizes):
                 y = y.narrow(other + 1, missing[-2 - 2 * other], size)

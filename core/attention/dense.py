@@ -2,7 +2,9 @@
 
 from torch import Tensor, nn
 
-from .token_weights import TokenWeights, between_all, joined, scores
+from ...kernels.heads import join_heads, split_heads
+from ...kernels.window_attention.softmax import attention_scores
+from .token_weights import TokenWeights, between_all
 from .top_k import largest_softmax, top_k_attention
 
 
@@ -31,14 +33,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
-        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
-        mixed = top_k_attention(q, k, v, self.top_k)
-        return self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        q, k, v = [split_heads(each, self.heads) for each in self.qkv(x.flatten(1, -2)).chunk(3, -1)]
+        return self.proj(join_heads(top_k_attention(q, k, v, self.top_k)).reshape(x.shape))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
-        q, k, v = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        products = scores(q, k)
-        weights = largest_softmax(products, self.top_k) if self.top_k > 0 else products.softmax(-1)
-        return self.proj(joined(weights @ v).view(x.shape)), [between_all(weights, x.shape[1:-1])]
+        q, k, v = (split_heads(each, self.heads) for each in self.qkv(x.flatten(1, -2)).chunk(3, -1))
+        scores = attention_scores(q, k)
+        weights = largest_softmax(scores, self.top_k) if self.top_k > 0 else scores.softmax(-1)
+        return self.proj(join_heads(weights @ v).reshape(x.shape)), [between_all(weights, x.shape[1:-1])]

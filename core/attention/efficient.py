@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from .token_weights import TokenWeights, between_all, joined
+from ...kernels.heads import join_heads, split_heads
+from .token_weights import TokenWeights, between_all
 
 # B batch, N positions, h heads
 
@@ -37,20 +38,18 @@ class EfficientAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
-        q, k, v = self.qkv(x.flatten(1, -2)).split([self.widths[0], self.widths[0], self.widths[1]], -1)
-        shares_BhNk = q.unflatten(-1, (self.heads, -1)).softmax(-1).transpose(1, 2)
-        maps_BhNk = k.softmax(1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        values_BhNv = v.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        shares_BhNk, maps_BhNk, values_BhNv = self._heads(x)
         context_Bhkv = torch.matmul(maps_BhNk.transpose(-2, -1), values_BhNv)
-        mixed = torch.matmul(shares_BhNk, context_Bhkv).transpose(1, 2).flatten(2)
-        return self.proj(mixed).unflatten(1, x.shape[1:-1])
+        return self.proj(join_heads(torch.matmul(shares_BhNk, context_Bhkv))).unflatten(1, x.shape[1:-1])
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens, which are a query's shares of the keys' maps."""
+        shares, maps, values = self._heads(x)
+        weights, grid = shares @ maps.mT, x.shape[1:-1]
+        return self.proj(join_heads(weights @ values)).unflatten(1, grid), [between_all(weights, grid)]
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a query's shares of the maps and the maps, (B, h, N, k) both, and the values, (B, h, N, v)."""
         q, k, v = self.qkv(x.flatten(1, -2)).split([self.widths[0], self.widths[0], self.widths[1]], -1)
-        shares, maps, values = (
-            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for each in (q.unflatten(-1, (self.heads, -1)).softmax(-1).flatten(-2), k.softmax(1), v)
-        )
-        weights = shares @ maps.mT
-        return self.proj(joined(weights @ values)).unflatten(1, x.shape[1:-1]), [between_all(weights, x.shape[1:-1])]
+        shares = split_heads(q, self.heads).softmax(-1)
+        return shares, split_heads(k.softmax(1), self.heads), split_heads(v, self.heads)

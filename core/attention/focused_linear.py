@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
 from ..blocks.channels_last import PatchReduction, depthwise
 from ..blocks.resampling import linear_resize
+from .performer import feature_attention
 
 # B batch, h heads, N positions, d channels of a head
 
@@ -67,11 +69,9 @@ class FocusedLinearAttention(nn.Module):
         q, (k, v) = self.q(x), self.kv(self.reduce(x)).chunk(2, -1)
         k = k + linear_resize(self.positions, k.shape[1:-1]).movedim(1, -1)
         q_BhNd, k_BhNd = self.focused(q.flatten(1, -2)), self.focused(k.flatten(1, -2))
-        v_BhNd = v.flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2).to(k_BhNd.dtype)
-        context_Bhdd = torch.matmul(k_BhNd.transpose(-2, -1), v_BhNd) / k_BhNd.shape[2]
-        total_BhN1 = torch.matmul(q_BhNd, k_BhNd.mean(2).unsqueeze(-1)) + 1e-6
-        mixed = (torch.matmul(q_BhNd, context_Bhdd) / total_BhN1).transpose(1, 2).reshape(x.shape).to(v.dtype)
-        return self.proj(mixed + self.convolved(v, x.shape))
+        v_BhNd = split_heads(v.flatten(1, -2), self.heads).to(k_BhNd.dtype)
+        mixed_BhNd = feature_attention(q_BhNd, k_BhNd, v_BhNd, least=1e-6 * k_BhNd.shape[2])
+        return self.proj(join_heads(mixed_BhNd).reshape(x.shape).to(v.dtype) + self.convolved(v, x.shape))
 
     def focused(self, x: Tensor) -> Tensor:
         """Return the features of queries or keys, (B, N, C) -> (B, h, N, d)."""
@@ -79,7 +79,7 @@ class FocusedLinearAttention(nn.Module):
         x = (F.relu(x.to(wide)) + 1e-6) / F.softplus(self.scale.to(wide))
         sharp = x**self.power
         lengths = torch.linalg.vector_norm(x, dim=-1) / torch.linalg.vector_norm(sharp, dim=-1)
-        return (sharp * lengths.unsqueeze(-1)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return split_heads(sharp * lengths.unsqueeze(-1), self.heads)
 
     def convolved(self, v: Tensor, shape: list[int]) -> Tensor:
         """Return the values, stretched to a map of this shape if they are fewer, convolved."""

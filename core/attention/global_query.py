@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.window_attention.layout import WindowLayout, cut, merge
-from ...kernels.window_attention.reference import layout_mask
-from ...kernels.window_attention.softmax import softmax_attention
+from ...kernels.heads import join_heads, split_heads
+from ...kernels.window_attention.layout import WindowLayout, cut, merge, padded
+from ...kernels.window_attention.reference import attend_apart, layout_mask
 from ..blocks.dimensions import CONVOLUTIONS, MAX_POOLS
 from ..blocks.transformer import TransformerBlock
 from .token_weights import TokenWeights, in_windows, numbered
@@ -52,16 +52,11 @@ class GlobalQueryAttention(nn.Module):
         """Return for each token what the query at its place in the window found there."""
         sizes = x.shape[1:-1]
         layout = WindowLayout(self.window, [0] * len(sizes), mask_padding=True)
-        kv = self.kv(cut(x, layout)).unflatten(-1, [2, self.heads, x.shape[-1] // self.heads])
-        k, v = [each.transpose(1, 2) for each in kv.unbind(2)]
-        q_BhNd = query.flatten(1, -2).unflatten(-1, [self.heads, query.shape[-1] // self.heads]).transpose(1, 2)
+        k, v = [split_heads(each, self.heads) for each in self.kv(cut(x, layout)).chunk(2, -1)]
+        q_BhNd = split_heads(query.flatten(1, -2), self.heads)
         q = q_BhNd.unsqueeze(1).expand(-1, k.shape[0] // x.shape[0], -1, -1, -1).flatten(0, 1)
-        bias = self.position(self.window).to(q.dtype).unsqueeze(0)
-        mask = layout_mask(sizes, layout, q)
-        if mask is not None:
-            bias = (bias + mask.unsqueeze(1)).repeat(x.shape[0], 1, 1, 1)
-        mixed = softmax_attention(q, k, v, bias).transpose(1, 2).flatten(2)
-        return self.drop(self.proj(merge(mixed, sizes, layout)))
+        mixed = attend_apart(q, k, v, self.position(self.window), layout_mask(sizes, layout, q))
+        return self.drop(self.proj(merge(join_heads(mixed), sizes, layout)))
 
     def with_weights(self, x: Tensor, query: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; a token has the query of its place in a window."""
@@ -180,18 +175,11 @@ class GlobalQueryStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map."""
-        query = self.query(self.padded(x)).movedim(1, -1)
         x = x.movedim(1, -1)
+        for whole, size in zip(self.whole, x.shape[1:-1]):  # noqa: B905
+            if size > whole:
+                raise ValueError(f"a map of {size} is too long for {whole}; raise halvings")
+        query = self.query(padded(x, self.whole).movedim(-1, 1)).movedim(1, -1)
         for own, shared in zip(self.local_blocks, self.global_blocks):  # noqa: B905
             x = shared(own(x), query)
         return self.last(x).movedim(-1, 1)
-
-    def padded(self, x: Tensor) -> Tensor:
-        """Return the map with zeros at the end of each axis, as long as the queries are made of."""
-        missing: list[int] = []
-        for axis in range(len(self.whole) - 1, -1, -1):
-            lack = self.whole[axis] - x.shape[axis + 2]
-            if lack < 0:
-                raise ValueError(f"a map of {x.shape[axis + 2]} is too long for {self.whole[axis]}; raise halvings")
-            missing += [0, lack]
-        return F.pad(x, missing)

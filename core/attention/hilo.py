@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.window_attention import projected_window_attention
+from ...kernels.heads import join_heads, split_heads
 from ...kernels.window_attention.layout import WindowLayout, cut
-from .token_weights import TokenWeights, in_windows, joined, numbered, softmax_weights
+from ...kernels.window_attention.softmax import softmax_weights
+from .token_weights import TokenWeights, numbered, shared_out
+from .window import WindowAttention
 
 # B batch, N positions, h heads, d channels of a head
 
@@ -58,7 +60,7 @@ class HiLoAttention(nn.Module):
         return torch.cat([y for y, _ in parts], -1), [each for _, weights in parts for each in weights]
 
 
-class WindowHeads(nn.Module):
+class WindowHeads(WindowAttention):
     """Some heads that attend inside windows.
 
     Args:
@@ -71,23 +73,8 @@ class WindowHeads(nn.Module):
     """
 
     def __init__(self, dim: int, heads: int, width: int, window: Sequence[int], qkv_bias: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.window = list(window)
+        super().__init__(heads * width, heads, window, position_bias=False, short_axis="pad")
         self.qkv = nn.Linear(dim, 3 * heads * width, bias=qkv_bias)
-        self.proj = nn.Linear(heads * width, heads * width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what these heads give."""
-        qkv, proj, layout = self.qkv, self.proj, WindowLayout(self.window, [0] * len(self.window))
-        return projected_window_attention(x, qkv.weight, qkv.bias, proj.weight, proj.bias, self.heads, None, layout)
-
-    def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
-        """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
-        sizes, layout = x.shape[1:-1], WindowLayout(self.window, [0] * len(self.window))
-        windows = self.qkv(cut(x, layout))
-        mixed, weights = in_windows(windows, self.heads, None, layout, numbered(sizes, x), sizes)
-        return self.proj(mixed), [weights]
 
 
 class MeanHeads(nn.Module):
@@ -112,28 +99,23 @@ class MeanHeads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what these heads give."""
-        means = cut(x, WindowLayout(self.window, [0] * len(self.window))).mean(1).unflatten(0, (x.shape[0], -1))
-        q = self.q(x.flatten(1, -2)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        kv = self.kv(means).unflatten(-1, (2, self.heads, -1))
-        k, v = [each.transpose(1, 2) for each in kv.unbind(2)]
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(mixed.transpose(1, 2).flatten(2).unflatten(1, x.shape[1:-1]))
+        q, k, v = self._heads(x)
+        return self.proj(join_heads(F.scaled_dot_product_attention(q, k, v)).unflatten(1, x.shape[1:-1]))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens, of which those of a window are alike."""
-        layout = WindowLayout(self.window, [0] * len(self.window))
-        means_BGC = cut(x, layout).mean(1).unflatten(0, (x.shape[0], -1))
-        keys_GP = cut(numbered(x.shape[1:-1], x), layout).squeeze(-1) - 1
-        q = self.q(x.flatten(1, -2)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = self.kv(means_BGC).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        side = keys_GP.shape[1]
-        shares = softmax_weights(q, k).repeat_interleave(side, -1) / side
-        mixed = joined(shares @ v.repeat_interleave(side, 2))
-        tokens = TokenWeights(
-            shares,
-            torch.arange(q.shape[2], device=x.device).expand(len(x), -1),
-            keys_GP.flatten().expand(len(x), -1),
-            len(x),
-            list(x.shape[1:-1]),
-        )
+        q, k, v = self._heads(x)
+        tokens_GP = cut(numbered(x.shape[1:-1], x), self._layout()).squeeze(-1) - 1
+        tokens = shared_out(softmax_weights(q, k), tokens_GP, x.shape[1:-1])
+        mixed = join_heads(tokens.weights @ v.repeat_interleave(tokens_GP.shape[1], 2))
         return self.proj(mixed.unflatten(1, x.shape[1:-1])), [tokens]
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries of all positions and the keys and values of the windows, (B, heads, N or windows, d)."""
+        means = cut(x, self._layout()).mean(1).unflatten(0, (x.shape[0], -1))
+        k, v = self.kv(means).chunk(2, -1)
+        q, k, v = [split_heads(each, self.heads) for each in (self.q(x.flatten(1, -2)), k, v)]
+        return q, k, v
+
+    def _layout(self) -> WindowLayout:
+        return WindowLayout(self.window, [0] * len(self.window))

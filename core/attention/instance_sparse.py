@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .token_weights import TokenWeights, between_all, joined, softmax_weights
+from ...kernels.heads import join_heads, split_heads
+from ...kernels.window_attention.softmax import softmax_weights
+from .token_weights import TokenWeights, between_all
 
 # B batch, h heads, N tokens, d channels of a head, R patterns
 
@@ -65,7 +67,7 @@ class InstanceSparseAttention(nn.Module):
         q, k, v = self._heads(x)
         mask = self._mask(self._estimate(q, k)) if self.sparse else None
         mixed_BhNd = F.scaled_dot_product_attention(q, k, v, mask)
-        return self.proj(mixed_BhNd.transpose(1, 2).flatten(2))
+        return self.proj(join_heads(mixed_BhNd))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
@@ -74,7 +76,7 @@ class InstanceSparseAttention(nn.Module):
         if self.sparse:
             bias = bias.masked_fill(~self._mask(self._estimate(q, k)), -torch.inf)
         weights = softmax_weights(q, k, bias)
-        return self.proj(joined(weights @ v)), [between_all(weights, x.shape[1:-1])]
+        return self.proj(join_heads(weights @ v)), [between_all(weights, x.shape[1:-1])]
 
     @torch.jit.export
     def estimate(self, x: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class InstanceSparseAttention(nn.Module):
     def attention(self, x: Tensor) -> Tensor:
         """Return the attention to all keys, (B, h, N, N)."""
         q, k, _ = self._heads(x)
-        return torch.softmax(torch.matmul(q, k.transpose(2, 3)) * q.shape[3] ** -0.5, -1)
+        return softmax_weights(q, k)
 
     @torch.jit.export
     def mask(self, x: Tensor) -> Tensor:
@@ -94,7 +96,7 @@ class InstanceSparseAttention(nn.Module):
         return self._mask(self.estimate(x))
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = [each.transpose(1, 2) for each in self.qkv(x).unflatten(2, (3, self.heads, -1)).unbind(2)]
+        q, k, v = [split_heads(each, self.heads) for each in self.qkv(x).chunk(3, -1)]
         return q, k, v
 
     def _estimate(self, q: Tensor, k: Tensor) -> Tensor:

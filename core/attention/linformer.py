@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
 from .top_k import top_k_attention
 
 # B batch, h heads, N tokens, r mixtures
@@ -59,6 +60,5 @@ class LinformerAttention(nn.Module):
         # Of the form (parts, B, heads, r, d), where the heads may be one for all.
         mixed_kv = mixed_kv.unflatten(2, (tokens.shape[0], -1, self.width)).permute(0, 2, 3, 1, 4)
         mixed_kv = mixed_kv.expand(-1, -1, self.heads, -1, -1)
-        q = self.q(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        mixed = top_k_attention(q, mixed_kv[0], mixed_kv[-1], self.top_k)
-        return self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        mixed = top_k_attention(split_heads(self.q(tokens), self.heads), mixed_kv[0], mixed_kv[-1], self.top_k)
+        return self.proj(join_heads(mixed).reshape(x.shape))

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
+from ...kernels.window_attention.softmax import softmax_weights
 from .offsets import offset_index
-from .token_weights import TokenWeights, between_all, joined, softmax_weights
+from .token_weights import TokenWeights, between_all
 
 # B batch, N tokens, C channels, h heads, d channels of a head
 
@@ -62,24 +64,19 @@ class MixtureOfHeadsAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map; the residual is the caller's."""
         tokens_BNC = x.flatten(1, -2)
-        qkv = self.qkv(tokens_BNC).unflatten(2, (3, self.heads, -1))
-        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
-        scale = F.softplus(self.temperature) * self.log_positions
-        q = (F.normalize(q, dim=-1) + self.query_embedding) * scale
+        q, k, v = self._heads(tokens_BNC)
         bias_1hNN = self.position_bias(x.shape[1:-1]).unsqueeze(0)
-        mixed_BhNd = _attend(q, F.normalize(k, dim=-1), v, bias_1hNN)
+        mixed_BhNd = _attend(q, k, v, bias_1hNN)
         gated_BNhd = mixed_BhNd.transpose(1, 2) * self.gates(tokens_BNC).unsqueeze(-1)
         return self.proj(gated_BNhd.flatten(2)).view_as(x)
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens before the gates of the heads."""
         tokens_BNC = x.flatten(1, -2)
-        q, k, v = self.qkv(tokens_BNC).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        scale = F.softplus(self.temperature) * self.log_positions
-        q = (F.normalize(q, dim=-1) + self.query_embedding) * scale
-        weights = softmax_weights(q, F.normalize(k, dim=-1), self.position_bias(x.shape[1:-1]), scale=1.0)
+        q, k, v = self._heads(tokens_BNC)
+        weights = softmax_weights(q, k, self.position_bias(x.shape[1:-1]), scale=1.0)
         mixed_BhNd = weights @ v * self.gates(tokens_BNC).mT.unsqueeze(-1)
-        return self.proj(joined(mixed_BhNd)).view_as(x), [between_all(weights, x.shape[1:-1])]
+        return self.proj(join_heads(mixed_BhNd)).view_as(x), [between_all(weights, x.shape[1:-1])]
 
     def position_bias(self, sizes: list[int]) -> Tensor:
         """Return what is added to the scores of a map of these sizes, (h, N, N), queries before keys."""
@@ -115,6 +112,12 @@ class MixtureOfHeadsAttention(nn.Module):
         routed = self._routed(x.flatten(1, -2))
         return routed.shape[2] * (routed.mean((0, 1)) * self._selected(routed).mean((0, 1))).sum()
 
+    def _heads(self, tokens_BNC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the scaled queries, the keys and the values, (B, h, N, d) each."""
+        q, k, v = [split_heads(each, self.heads) for each in self.qkv(tokens_BNC).chunk(3, -1)]
+        scale = F.softplus(self.temperature) * self.log_positions
+        return (F.normalize(q, dim=-1) + self.query_embedding) * scale, F.normalize(k, dim=-1), v
+
     def _routed(self, tokens_BNC: Tensor) -> Tensor:
         return torch.softmax(self.route(tokens_BNC), -1)
 
@@ -126,5 +129,5 @@ class MixtureOfHeadsAttention(nn.Module):
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Return softmax(q k + bias) v; written out where the bias wants a gradient, which PyTorch's fused form cannot."""
     if bias.requires_grad:
-        return torch.matmul(torch.softmax(torch.matmul(q, k.transpose(-2, -1)) + bias, -1), v)
+        return torch.matmul(softmax_weights(q, k, bias, 1.0), v)
     return F.scaled_dot_product_attention(q, k, v, bias, scale=1.0)

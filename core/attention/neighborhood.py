@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.group_attention.groups import over_axes
+from ...kernels.heads import join_heads, split_heads
 from ...kernels.neighborhood_attention import neighborhood_attention
 from ...kernels.neighborhood_attention.axis import Axis, visible
-from .token_weights import TokenWeights, joined, numbered, softmax_weights
+from ...kernels.window_attention.layout import cropped, padded
+from ...kernels.window_attention.softmax import softmax_weights
+from .token_weights import TokenWeights, numbered
 
 
 class NeighborhoodAttention(nn.Module):
@@ -76,22 +79,17 @@ class NeighborhoodAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the map with what the tokens of each neighbourhood have told one another."""
         sizes = x.shape[1:-1]
-        if self.pad_short:
-            x = self.padded(x)
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        qkv = self.qkv(self.fitted(x)).unflatten(-1, (3, self.heads, -1))
         mixed = neighborhood_attention(qkv, self.kernel, self.dilation, self.stride, self.causal, self.bias).flatten(-2)
-        for axis, size in enumerate(sizes):
-            mixed = mixed.narrow(axis + 1, 0, size)
-        return self.drop(self.proj(mixed))
+        return self.drop(self.proj(cropped(mixed, sizes)))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens, made between all of them."""
         sizes = x.shape[1:-1]
-        whole = self.padded(x) if self.pad_short else x
-        numbers = self.padded(numbered(sizes, x)) if self.pad_short else numbered(sizes, x)
-        q, k, v = self.qkv(whole).flatten(1, -2).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        whole, numbers = self.fitted(x), self.fitted(numbered(sizes, x))
+        q, k, v = (split_heads(each, self.heads) for each in self.qkv(whole).flatten(1, -2).chunk(3, -1))
         weights = softmax_weights(q, k, self.dense_bias(whole.shape[1:-1]))
-        mixed = joined(weights @ v).unflatten(1, whole.shape[1:-1])[:, *map(slice, sizes)]
+        mixed = cropped(join_heads(weights @ v).unflatten(1, whole.shape[1:-1]), sizes)
         tokens = (numbers.flatten() - 1).expand(len(x), -1)
         return self.proj(mixed), [TokenWeights(weights, tokens, tokens, len(x), list(sizes))]
 
@@ -118,9 +116,9 @@ class NeighborhoodAttention(nn.Module):
             bias = self.bias.flatten(1)[:, pairs]
         return bias.masked_fill(hidden, -torch.inf)
 
-    def padded(self, x: Tensor) -> Tensor:
-        """Return the map with zeros at the end of the axes that are shorter than their windows."""
-        missing = [0, 0]
-        for axis in reversed(range(len(self.kernel))):
-            missing += [0, max(0, self.kernel[axis] * self.dilation[axis] - x.shape[axis + 1])]
-        return nn.functional.pad(x, missing) if any(missing) else x
+    def fitted(self, x: Tensor) -> Tensor:
+        """Return the map, with zeros at the end of the axes that are shorter than their windows if these are padded."""
+        if not self.pad_short:
+            return x
+        reach = [kernel * dilation for kernel, dilation in zip(self.kernel, self.dilation, strict=True)]
+        return padded(x, [max(pair) for pair in zip(x.shape[1:-1], reach, strict=True)])

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
+
 # B batch, h heads, N tokens, m landmarks, d channels of a head
 
 
@@ -105,8 +107,8 @@ class NystromAttention(nn.Module):
         """Return the mixed map; `mask` (B, N) is true for the tokens that take part, all by default."""
         tokens = x.flatten(1, -2)
         front = -tokens.shape[1] % self.landmarks
-        qkv = self.qkv(F.pad(tokens, [0, 0, front, 0])).unflatten(-1, (3, self.heads, -1))
-        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
+        qkv = self.qkv(F.pad(tokens, [0, 0, front, 0]))
+        q, k, v = [split_heads(each, self.heads) for each in qkv.chunk(3, -1)]
         q = q * float(q.shape[-1]) ** -0.5
         if mask is None:
             mixed = nystrom_attention(q, k, v, self.landmarks, self.iterations)
@@ -116,4 +118,4 @@ class NystromAttention(nn.Module):
             mixed = masked_nystrom_attention(q, k, v, real, self.landmarks, self.iterations)
         if self.local is not None:
             mixed = mixed + self.local(v)
-        return F.pad(self.proj(mixed.transpose(1, 2).flatten(2)), [0, 0, -front, 0]).view(x.shape)
+        return F.pad(self.proj(join_heads(mixed)), [0, 0, -front, 0]).view(x.shape)

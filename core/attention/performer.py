@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
+
 # B batch, h heads, N tokens, d channels of a head, m features
 
 
@@ -29,10 +31,10 @@ def relu_features(x_BhNd: Tensor, directions_md: Tensor) -> Tensor:
     return torch.relu(torch.matmul(x, directions_md.t())) + 1e-3
 
 
-def feature_attention(q_BhNm: Tensor, k_BhNm: Tensor, v_BhNd: Tensor) -> Tensor:
-    """Return q (kᵀ v) / (q Σ k) for features of queries and keys: (B, h, N, d)."""
+def feature_attention(q_BhNm: Tensor, k_BhNm: Tensor, v_BhNd: Tensor, least: float = 0.0) -> Tensor:
+    """Return q (kᵀ v) / (q Σ k + least) for features of queries and keys: (B, h, N, d)."""
     context_Bhmd = torch.matmul(k_BhNm.transpose(-2, -1), v_BhNd)
-    total_BhN1 = torch.matmul(q_BhNm, k_BhNm.sum(2).unsqueeze(-1))
+    total_BhN1 = torch.matmul(q_BhNm, k_BhNm.sum(2).unsqueeze(-1)) + least
     return torch.matmul(q_BhNm, context_Bhmd) / total_BhN1
 
 
@@ -84,9 +86,8 @@ class PerformerAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
-        qkv = self.qkv(x.flatten(1, -2)).unflatten(-1, (3, self.heads, -1))
-        q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]
-        return self.proj(self.attend(q, k, v).transpose(1, 2).reshape(x.shape))
+        q, k, v = [split_heads(each, self.heads) for each in self.qkv(x.flatten(1, -2)).chunk(3, -1)]
+        return self.proj(join_heads(self.attend(q, k, v)).reshape(x.shape))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return (B, h, N, d) for queries, keys and values of this shape."""

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.position_attention import position_attention
+from ...kernels.window_attention.softmax import softmax_weights
 from ..blocks.dimensions import CONVOLUTIONS
-from .token_weights import TokenWeights, between_all, softmax_weights
+from .token_weights import TokenWeights, between_all
 
 # B batch, C channels, K = C / reduction channels of a query or key, N positions
 

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.position_attention import position_attention
+from ...kernels.window_attention.softmax import softmax_weights
 from ..blocks.convolution import ConvNorm
-from .token_weights import TokenWeights, between_all, softmax_weights
+from .token_weights import TokenWeights, between_all
 
 # B batch, N positions, K channels of a query or key, P channels that attend
 

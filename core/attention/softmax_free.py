@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads, split_heads
 from ..blocks.channels_last import depthwise
 from ..blocks.dimensions import CONVOLUTIONS
 
@@ -85,8 +86,8 @@ class SoftmaxFreeAttention(nn.Module):
         q = q * float(q.shape[-1]) ** -0.25
         landmarks = self.landmarks(q.flatten(0, 1).movedim(-1, 1)).flatten(2).transpose(1, 2)
         landmarks_Bhmd = F.gelu(self.norm(landmarks)).unflatten(0, (-1, self.heads))
-        values_BhNd = v.flatten(1, -2).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        mixed = self.attend(q.flatten(2, -2), landmarks_Bhmd, values_BhNd).transpose(1, 2).reshape(x.shape)
+        values_BhNd = split_heads(v.flatten(1, -2), self.heads)
+        mixed = join_heads(self.attend(q.flatten(2, -2), landmarks_Bhmd, values_BhNd)).reshape(x.shape)
         kernels = self.kernels.repeat_interleave(x.shape[-1] // self.heads, 0)
         return self.proj(mixed + depthwise(v, kernels))
 

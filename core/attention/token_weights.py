@@ -17,7 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...kernels.window_attention.layout import WindowLayout, cut, merge, window_mask
+from ...kernels.heads import join_heads, split_heads
+from ...kernels.window_attention.layout import WindowLayout, cut, merge
+from ...kernels.window_attention.reference import layout_mask
+from ...kernels.window_attention.softmax import attention_scores
 
 # B batch, S groups of tokens in all samples, h heads, n queries and m keys of a group, N tokens of a map
 
@@ -68,33 +71,24 @@ class TokenWeights(NamedTuple):
         return laid_BNMh[:, 1:, 1:].permute(0, 3, 1, 2)
 
 
-def softmax_weights(q: Tensor, k: Tensor, bias: Tensor | None = None, scale: float | None = None) -> Tensor:
-    """Return the softmax of `scores`, (S, h, n, m)."""
-    return scores(q, k, bias, scale).softmax(-1)
-
-
-def scores(q: Tensor, k: Tensor, bias: Tensor | None = None, scale: float | None = None) -> Tensor:
-    """Return scale q kᵀ + bias, (S, h, n, m), for q (S, h, n, d) and k (S, h, m, d).
-
-    Args:
-        q: queries.
-        k: keys.
-        bias: what is added; None for nothing.
-        scale: 1 / sqrt(d) by default.
-    """
-    products = torch.matmul(q * (q.shape[-1] ** -0.5 if scale is None else scale), k.mT)
-    return products if bias is None else products + bias
-
-
-def joined(mixed_ShNd: Tensor) -> Tensor:
-    """Put the heads of tokens side by side: (S, h, n, d) -> (S, n, h * d)."""
-    return mixed_ShNd.transpose(1, 2).flatten(2)
-
-
 def between_all(weights_BhNN: Tensor, grid: Sequence[int]) -> TokenWeights:
     """Say that weights are those between all tokens of a map."""
     tokens = torch.arange(weights_BhNN.shape[-1], device=weights_BhNN.device).expand(len(weights_BhNN), -1)
     return TokenWeights(weights_BhNN, tokens, tokens, len(weights_BhNN), list(grid))
+
+
+def shared_out(weights_BhNG: Tensor, tokens_GP: Tensor, grid: Sequence[int]) -> TokenWeights:
+    """Say that all tokens of a map weight keys each made of P tokens, to which a key's weight goes in equal shares.
+
+    Args:
+        weights_BhNG: (B, h, N, G).
+        tokens_GP: (G, P), the numbers of the tokens of which a key is made; -1 for padding.
+        grid: sizes of the map.
+    """
+    samples, parts = len(weights_BhNG), tokens_GP.shape[1]
+    queries = torch.arange(weights_BhNG.shape[2], device=tokens_GP.device).expand(samples, -1)
+    keys = tokens_GP.flatten().expand(samples, -1)
+    return TokenWeights(weights_BhNG.repeat_interleave(parts, -1) / parts, queries, keys, samples, list(grid))
 
 
 def numbered(grid: Sequence[int], like: Tensor) -> Tensor:
@@ -125,12 +119,28 @@ def in_windows(
     sizes = list(numbers.shape[1:-1])
     tokens = cut(numbers, layout).squeeze(-1) - 1
     samples = len(windows) // len(tokens)
-    q, k, v = windows.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-    mask = window_mask(sizes, layout, q)
-    if mask is not None:
-        mask = mask.repeat(samples, 1, 1).unsqueeze(1)
-        bias = mask if bias is None else bias + mask
-    weights = softmax_weights(q, k, bias) if weigh is None else weigh(scores(q, k, bias))
+    scores, v = window_scores(windows, heads, bias, layout, sizes)
+    weights = scores.softmax(-1) if weigh is None else weigh(scores)
     tokens = tokens.repeat(samples, 1)
-    mixed = merge(joined(weights @ v), sizes, layout)
+    mixed = merge(join_heads(weights @ v), sizes, layout)
     return mixed, TokenWeights(weights, tokens, tokens, samples, list(grid))
+
+
+def window_scores(
+    windows: Tensor, heads: int, bias: Tensor | None, layout: WindowLayout, sizes: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the scores inside windows, bias and mask added, (S, heads, N, N), and the values, (S, heads, N, d).
+
+    Args:
+        windows: (S, N, 3 * heads * d), queries, keys and values of the windows that `cut` makes.
+        heads: of the attention.
+        bias: (heads, N, N), or None.
+        layout: the windows.
+        sizes: of the map.
+    """
+    q, k, v = [split_heads(each, heads) for each in windows.chunk(3, -1)]
+    scores = attention_scores(q, k, bias)
+    mask = layout_mask(sizes, layout, windows)
+    if mask is not None:
+        scores = scores.add_(mask.unsqueeze(1).repeat(windows.shape[0] // mask.shape[0], 1, 1, 1))
+    return scores, v

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.window_attention.softmax import attention_scores
+
 
 class TopKSoftmax(nn.Module):
     """A weighted sum of softmaxes, each over the largest so many scores of a row (Chen et al. 2023, DRSformer).
@@ -60,5 +62,4 @@ def top_k_attention(q: Tensor, k: Tensor, v: Tensor, count: int) -> Tensor:
     """
     if count == 0:
         return F.scaled_dot_product_attention(q, k, v)
-    scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
-    return torch.matmul(largest_softmax(scores, count), v)
+    return torch.matmul(largest_softmax(attention_scores(q, k), count), v)

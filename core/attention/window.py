@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ...kernels.heads import join_heads
 from ...kernels.window_attention import projected_window_attention
 from ...kernels.window_attention.layout import WindowLayout, cut, merge
-from ...kernels.window_attention.reference import layout_mask
 from .offsets import offset_index
-from .token_weights import TokenWeights, in_windows, numbered
+from .token_weights import TokenWeights, in_windows, numbered, window_scores
 from .top_k import largest_softmax
 
 
@@ -122,28 +122,36 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map with what the tokens of each window have told one another."""
-        layout = self.fitted(x.shape[1:-1])
-        bias: Tensor | None = None
-        if self.position is not None:
-            bias = self.position(layout.window, self.short_axis == "number")
         if self.top_k > 0:
-            scores, v = window_scores(self.qkv(cut(x, layout)), self.heads, bias, layout, x.shape[1:-1])
-            mixed = torch.matmul(self.weights(scores), v).transpose(1, 2).flatten(2)
-            return self.drop(self.proj(merge(mixed, x.shape[1:-1], layout)))
+            return self.by_weights(x)
+        layout = self.fitted(x.shape[1:-1])
+        bias = self.bias(layout)
         drop = self.attention_drop if self.training else 0.0
         qkv, proj = self.qkv, self.proj
         return self.drop(
             projected_window_attention(x, qkv.weight, qkv.bias, proj.weight, proj.bias, self.heads, bias, layout, drop)
         )
 
+    def by_weights(self, x: Tensor) -> Tensor:
+        """Return the map by `weights` of any kind, all of which are made."""
+        sizes = x.shape[1:-1]
+        layout = self.fitted(sizes)
+        scores, v = window_scores(self.qkv(cut(x, layout)), self.heads, self.bias(layout), layout, sizes)
+        return self.drop(self.proj(merge(join_heads(torch.matmul(self.weights(scores), v)), sizes, layout)))
+
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
         sizes = x.shape[1:-1]
         layout = self.fitted(sizes)
-        bias = None if self.position is None else self.position(layout.window, self.short_axis == "number")
-        windows = self.qkv(cut(x, layout))
-        mixed, weights = in_windows(windows, self.heads, bias, layout, numbered(sizes, x), sizes, self.weights)
+        windows, numbers = self.qkv(cut(x, layout)), numbered(sizes, x)
+        mixed, weights = in_windows(windows, self.heads, self.bias(layout), layout, numbers, sizes, self.weights)
         return self.proj(mixed), [weights]
+
+    def bias(self, layout: WindowLayout) -> Tensor | None:
+        """Return what is added to the scores of a window for the tokens' positions, (heads, N, N), or None."""
+        if self.position is None:
+            return None
+        return self.position(layout.window, self.short_axis == "number")
 
     def weights(self, scores: Tensor) -> Tensor:
         """Return the weights of the keys, the last axis of the scores."""
@@ -158,25 +166,3 @@ class WindowAttention(nn.Module):
             window.append(size if short and self.short_axis != "pad" else self.window[axis])
             shift.append(0 if short else self.shift[axis])
         return WindowLayout(window, shift, self.dilated, self.roll_first, self.mask_padding)
-
-
-def window_scores(
-    windows: Tensor, heads: int, bias: Tensor | None, layout: WindowLayout, sizes: list[int]
-) -> tuple[Tensor, Tensor]:
-    """Return the scores inside windows, bias and mask added, (S, heads, N, N), and the values, (S, heads, N, d).
-
-    Args:
-        windows: (S, N, 3 * heads * d), queries, keys and values of the windows that `cut` makes.
-        heads: of the attention.
-        bias: (heads, N, N), or None.
-        layout: the windows.
-        sizes: of the map.
-    """
-    q, k, v = [each.transpose(1, 2) for each in windows.unflatten(-1, [3, heads, -1]).unbind(2)]
-    scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
-    if bias is not None:
-        scores = scores + bias
-    mask = layout_mask(sizes, layout, windows)
-    if mask is not None:
-        scores = scores + mask.unsqueeze(1).repeat(windows.shape[0] // mask.shape[0], 1, 1, 1)
-    return scores, v

@@ -11,6 +11,8 @@ Shapes: L positions, C channels, h heads of d = C / h channels.
 import torch
 from torch import Tensor
 
+from ..heads import join_heads, split_heads
+
 
 def channel_scores(q: Tensor, k: Tensor, temperature: Tensor) -> Tensor:
     """Return S, (..., h, d, d), for q and k of shape (..., L, C) and temperature (h, 1, 1)."""
@@ -24,7 +26,7 @@ def channel_scores(q: Tensor, k: Tensor, temperature: Tensor) -> Tensor:
     norm_k = torch.linalg.vector_norm(k, dim=-2, dtype=wide).clamp_min(1e-12)
     rows, columns = norm_q.unflatten(-1, (heads, -1)), norm_k.unflatten(-1, (heads, -1))
     if _are_many(q):
-        products = torch.matmul(_by_head(q, heads).transpose(-2, -1), _by_head(k, heads))
+        products = torch.matmul(split_heads(q, heads).transpose(-2, -1), split_heads(k, heads))
     else:
         between_all = torch.matmul(q.transpose(-2, -1), k).unflatten(-1, (heads, -1)).unflatten(-3, (heads, -1))
         products = (between_all * _same_head(heads, q)).sum(-2)
@@ -35,7 +37,7 @@ def mix_channels(weights: Tensor, v: Tensor) -> Tensor:
     """Return (..., L, C), each channel the sum of its head's by weights (..., h, d, d), for v of shape (..., L, C)."""
     heads, weights = weights.shape[-3], weights.to(v.dtype)
     if _are_many(v):
-        return torch.matmul(_by_head(v, heads), weights.transpose(-2, -1)).transpose(-3, -2).flatten(-2)
+        return join_heads(torch.matmul(split_heads(v, heads), weights.transpose(-2, -1)))
     between_all = (weights.unsqueeze(-2) * _same_head(heads, v)).flatten(-2).flatten(-3, -2)
     return torch.matmul(v, between_all.transpose(-2, -1))
 
@@ -43,11 +45,6 @@ def mix_channels(weights: Tensor, v: Tensor) -> Tensor:
 def _are_many(x: Tensor) -> bool:
     """Tell whether one product between all channels costs more than the heads' own."""
     return x.shape[-1] > 96
-
-
-def _by_head(x: Tensor, heads: int) -> Tensor:
-    """(..., L, C) -> (..., h, L, d)."""
-    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
 
 
 def _same_head(heads: int, like: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..heads import join_heads, split_heads
+
 
 def routed_attention(qkv: Tensor, qk_dim: int, heads: int, tokens_Rn: Tensor, routes_BRt: Tensor) -> Tensor:
     """Return O (B, N, C) for qkv (B, N, 2 qk_dim + C)."""
@@ -17,8 +19,7 @@ def routed_attention(qkv: Tensor, qk_dim: int, heads: int, tokens_Rn: Tensor, ro
     regions = qkv.index_select(1, order).view(B * R, n, -1)
     first = R * torch.arange(B, device=qkv.device)[:, None, None]
     kv = regions[..., qk_dim:].index_select(0, (first + routes_BRt).flatten()).view(B * R, -1, qkv.shape[2] - qk_dim)
-    q = regions[..., :qk_dim].unflatten(-1, [heads, -1]).transpose(1, 2)
-    k = kv[..., :qk_dim].unflatten(-1, [heads, -1]).transpose(1, 2)
-    v = kv[..., qk_dim:].unflatten(-1, [heads, -1]).transpose(1, 2)
-    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, R * n, -1)
+    parts = [regions[..., :qk_dim], kv[..., :qk_dim], kv[..., qk_dim:]]
+    q, k, v = [split_heads(each, heads) for each in parts]
+    mixed = join_heads(F.scaled_dot_product_attention(q, k, v)).reshape(B, R * n, -1)
     return mixed.index_select(1, order.argsort())

@@ -67,8 +67,7 @@ def cut(x: Tensor, layout: WindowLayout) -> Tensor:
     back = [-shift for shift in layout.shift]
     if layout.roll_first and max(layout.shift) > 0:
         x = torch.roll(x, back, axes)
-    if whole != sizes:
-        x = _pad(x, sizes, whole)
+    x = padded(x, whole)
     if not layout.roll_first and max(layout.shift) > 0:
         x = torch.roll(x, back, axes)
     return partition(x, layout.window, layout.dilated)
@@ -81,11 +80,31 @@ def merge(windows: Tensor, sizes: list[int], layout: WindowLayout) -> Tensor:
     x = unpartition(windows, whole, layout.window, layout.dilated)
     if not layout.roll_first and max(layout.shift) > 0:
         x = torch.roll(x, layout.shift, axes)
-    if whole != sizes:
-        for axis, size in enumerate(sizes):
-            x = x.narrow(axis + 1, 0, size)
+    x = cropped(x, sizes)
     if layout.roll_first and max(layout.shift) > 0:
         x = torch.roll(x, layout.shift, axes)
+    return x
+
+
+def padded(x: Tensor, sizes: list[int]) -> Tensor:
+    """Return a map with zeros at the end of each axis, (B, *sizes, C); itself where it has these sizes."""
+    if torch.jit.is_scripting():
+        same = x.shape[1:-1] == sizes
+    else:
+        # Padding by nothing copies; an exported program does so, as it may be run at other sizes.
+        same = not is_exporting() and not torch.jit.is_tracing() and list(x.shape[1:-1]) == list(sizes)
+    if same:
+        return x
+    missing = [0, 0]
+    for axis in range(len(sizes) - 1, -1, -1):
+        missing += [0, sizes[axis] - x.shape[axis + 1]]
+    return F.pad(x, missing)
+
+
+def cropped(x: Tensor, sizes: list[int]) -> Tensor:
+    """Undo `padded`: return the first `sizes` positions of each axis."""
+    for axis, size in enumerate(sizes):
+        x = x.narrow(axis + 1, 0, size)
     return x
 
 
@@ -170,14 +189,3 @@ def _window_mask(
 ) -> Tensor | None:
     with torch.inference_mode(False):
         return window_mask(list(sizes), layout, torch.empty(0, dtype=dtype, device=device))
-
-
-def _pad(x: Tensor, sizes: list[int], whole: list[int]) -> Tensor:
-    if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript leaves out such a block alone
-        # Padding by nothing copies; an exported program does so, as it may be run at other sizes.
-        if not is_exporting() and not torch.jit.is_tracing() and list(sizes) == whole:
-            return x
-    missing = [0, 0]
-    for axis in range(len(sizes) - 1, -1, -1):
-        missing += [0, whole[axis] - sizes[axis]]
-    return F.pad(x, missing)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..heads import join_heads, split_heads
 from .layout import WindowLayout, cut, kept_window_mask, merge, window_mask
 from .softmax import is_written_out, softmax_attention, written_out
 
@@ -26,7 +27,7 @@ def window_attention(
     windows = cut(map_BC, layout)
     if fill is not None:
         windows = windows + fill.flatten()
-    mixed = attend(windows.unflatten(-1, [3, h, d]), bias, layout_mask(sizes, layout, qkv), drop)
+    mixed = attend(windows, h, bias, layout_mask(sizes, layout, qkv), drop)
     return merge(mixed, sizes, layout).unflatten(-1, [h, d])
 
 
@@ -42,25 +43,29 @@ def projected_window_attention(
     """Return O (B, *spatial, C) for x (B, *spatial, C), of which queries, keys and values are made."""
     sizes = x.shape[1:-1]
     windows = F.linear(cut(x, layout), qkv_weight, qkv_bias)
-    return merge(
-        attend(windows.unflatten(-1, [3, heads, -1]), bias, layout_mask(sizes, layout, windows), drop), sizes, layout
-    )
+    return merge(attend(windows, heads, bias, layout_mask(sizes, layout, windows), drop), sizes, layout)
 
 
-def attend(qkv: Tensor, bias: Tensor | None, mask: Tensor | None, drop: float = 0.0) -> Tensor:
-    """Return (B * G, N, h * d) for windows of qkv (B * G, N, 3, h, d), bias (h, N, N) and mask (G, N or 1, N)."""
-    q, k, v = [each.transpose(1, 2) for each in qkv.unbind(2)]  # whose gradient is one copy, that of a permutation two
-    added = None if bias is None else bias.to(qkv.dtype).unsqueeze(0)
+def attend(qkv: Tensor, heads: int, bias: Tensor | None, mask: Tensor | None, drop: float = 0.0) -> Tensor:
+    """Return (B * G, N, h * d) for windows of qkv (B * G, N, 3 * h * d), bias (h, N, N) and mask (G, N or 1, N)."""
+    # Parts of one map, whose gradient is one copy; that of a permutation are two.
+    q, k, v = [split_heads(each, heads) for each in qkv.chunk(3, -1)]
+    return join_heads(attend_apart(q, k, v, bias, mask, drop))
+
+
+def attend_apart(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: Tensor | None, drop: float = 0.0
+) -> Tensor:
+    """Return (B * G, h, N, d) for queries, keys and values of windows, of this shape each; see `attend`."""
+    added = None if bias is None else bias.to(q.dtype).unsqueeze(0)
     if mask is None:
-        return softmax_attention(q, k, v, added, drop).transpose(1, 2).flatten(2)
+        return softmax_attention(q, k, v, added, drop)
     apart = mask.unsqueeze(1)
     added = apart if added is None else apart + added
     maps = [-1, mask.shape[0]]
     if is_written_out(q, drop):
-        mixed = written_out(q.unflatten(0, maps), k.unflatten(0, maps), v.unflatten(0, maps), added).flatten(0, 1)
-    else:
-        mixed = F.scaled_dot_product_attention(q, k, v, added.repeat(q.shape[0] // mask.shape[0], 1, 1, 1), drop)
-    return mixed.transpose(1, 2).flatten(2)
+        return written_out(q.unflatten(0, maps), k.unflatten(0, maps), v.unflatten(0, maps), added).flatten(0, 1)
+    return F.scaled_dot_product_attention(q, k, v, added.repeat(q.shape[0] // mask.shape[0], 1, 1, 1), drop)
 
 
 def layout_mask(sizes: list[int], layout: WindowLayout, like: Tensor) -> Tensor | None:

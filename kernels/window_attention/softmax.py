@@ -35,7 +35,22 @@ def is_written_out(q: Tensor, drop: float = 0.0) -> bool:
 
 def written_out(q: Tensor, k: Tensor, v: Tensor, added: Tensor | None) -> Tensor:
     """Return what `softmax_attention` does through all scores."""
-    scores = torch.matmul(q * float(q.shape[-1]) ** -0.5, k.transpose(-2, -1))
-    if added is not None:
-        scores = scores.add_(added)
-    return torch.matmul(scores.softmax(-1), v)
+    return torch.matmul(softmax_weights(q, k, added), v)
+
+
+def softmax_weights(q: Tensor, k: Tensor, added: Tensor | None = None, scale: float | None = None) -> Tensor:
+    """Return the softmax over keys of `attention_scores`, (..., n, m)."""
+    return attention_scores(q, k, added, scale).softmax(-1)
+
+
+def attention_scores(q: Tensor, k: Tensor, added: Tensor | None = None, scale: float | None = None) -> Tensor:
+    """Return scale q k^T + added, (..., n, m).
+
+    Args:
+        q: (..., n, d).
+        k: (..., m, d).
+        added: expands to (..., n, m); None for nothing.
+        scale: 1 / sqrt(d) by default.
+    """
+    scores = torch.matmul(q * (float(q.shape[-1]) ** -0.5 if scale is None else scale), k.transpose(-2, -1))
+    return scores if added is None else scores.add_(added)
