@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from ...data.init_folders import expected, folder_named
 from ...data.io.features import SUFFIXES
 from ...data.io.formats import SLIDE_SUFFIXES, TIFF_SUFFIXES
 from .dataset_checks import check_dataset
+from .encoders import COLOUR_TEXTURE
 
 NAMES = ("features", "feats", "h5_files", "h5", "pt_files", "pt", "embeddings", "bags")
 NARROW = {384: 128}  # ViT-S, as published; other networks are half as wide as their features
@@ -88,8 +90,10 @@ def _place(input: Path, layout: str) -> Path:
     slides = _slides(input)
     if not slides:
         raise UserError(f"{input}: holds neither features nor slides. {expected(layout)}")
-    folder = slides[0].parent
+    folders = [str(each) for each in dict.fromkeys(each.parent for each in slides)]
+    make = ["foveal", "wsi", "features", "--input", *folders, "--output", str(input / "features")]
     raise UserError(
-        f"{input}: holds slides ({len(slides)}), but no features, which a training reads. Make them, then give the "
-        f"same command again:\n  foveal wsi features --input {folder} --output {input / 'features'}"
+        f"{input}: holds slides ({len(slides)}), but no features, which a training reads. Give these two commands; "
+        f"--encoder {COLOUR_TEXTURE} is the one that needs no download:\n"
+        f"  {shlex.join([*make, '--encoder', 'resnet50'])}\n  {shlex.join(['foveal', 'init', 'wsi', str(input)])}"
     )

@@ -1,5 +1,7 @@
 """The command `init` on features of slides."""
 
+import shlex
+import shutil
 from pathlib import Path
 
 import h5py
@@ -7,6 +9,7 @@ import pytest
 import yaml
 
 from foveal.core.cli import main
+from foveal.tests.fixtures import slide
 from foveal.tests.fixtures.bags import write_folder
 from foveal.tests.fixtures.own_data import scored, split_of, train_a_step
 
@@ -56,12 +59,18 @@ def test_what_is_missing_is_told(capsys):
     assert capsys.readouterr().err.startswith(
         "error: cohort: holds neither features nor slides. Expected:\n  FOLDER/features/<slide>.h5"
     )
-    Path("cohort/a.svs").touch()
+    for name in ("a", "b c"):
+        slide.write_tiff(Path("cohort", f"{name}.svs"), slide.stained(600, 640), levels=2)
     assert main(["wsi", "init", "cohort"]) == 2
-    assert capsys.readouterr().err == (
-        "error: cohort: holds slides (1), but no features, which a training reads. Make them, then give the same "
-        "command again:\n  foveal wsi features --input cohort --output cohort/features\n"
-    )
+    told = capsys.readouterr().err
+    assert told.startswith("error: cohort: holds slides (2), but no features, which a training reads. Give these two")
+    make, again = (shlex.split(line) for line in told.splitlines()[1:])
+    assert " ".join(make) == "foveal wsi features --input cohort --output cohort/features --encoder resnet50"
+    assert again == ["foveal", "init", "wsi", "cohort"]
+    assert main([*make[1:-1], "colour-texture", "--quiet"]) == 0
+    assert main(again[1:]) == 2
+    assert "cohort: holds no CSV file of the classes" in capsys.readouterr().err
+    shutil.rmtree("cohort")
     _, table = write_folder(Path("cohort"), 4)
     table.write_text("name,label\nother,tumour\n")
     assert main(["wsi", "init", "cohort"]) == 2
