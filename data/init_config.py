@@ -13,6 +13,7 @@ import yaml
 
 from ..core.atomic import written_beside
 from ..core.errors import UserError
+from .init_size import Size
 
 WIDTH = 120
 
@@ -61,6 +62,7 @@ def write_config(
     app: str,
     input: Path,
     base: str,
+    size: Size,
     found: Sequence[str],
     config: Mapping[str, Any],
     rows: Sequence[Mapping[str, str]],
@@ -74,6 +76,7 @@ def write_config(
         app: its name.
         input: the folder that was looked at.
         base: the shipped config that this one builds on, such as "configs/polyp/quickstart_pranet.yaml".
+        size: what the proposal is made for.
         found: what the folder holds, a sentence each.
         config: what differs from the base; values may be `Noted`.
         rows: lines of the split file, each {column: text}; no file is written without any.
@@ -87,7 +90,8 @@ def write_config(
         f"foveal {app} infer --weights {run}/best.ckpt {infer}",
     ]
     head = [f"{app} on {input.resolve()}, as `foveal init` found it; change whatever you know better", "", "found:"]
-    head += [line for each in found for line in wrap(each, WIDTH - 6, initial_indent="- ", subsequent_indent="  ")]
+    told = [*found, size.told]
+    head += [line for each in told for line in wrap(each, WIDTH - 6, initial_indent="- ", subsequent_indent="  ")]
     head += ["", "next:", *(f"  {each}" for each in commands)]
     text = "".join(f"# {line}".rstrip() + "\n" for line in head)
     with written_beside(places.config) as part:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 LAYOUT = """FOLDER/<place>/<date>.tif               red, green, blue and near infrared; 2018-02-10 in the name
 FOLDER/<place>/cloud_mask/<date>.tif    if there are masks: above 0 is cloud"""
 BATCH = 4  # patches of a step
-EPOCHS, EPOCH = 100, 100  # steps of an epoch, about
+EPOCH = 100  # steps, about
+PUBLISHED = "PMAA of 32 channels, patches of 256, 100 epochs, configs/cloudremoval/pmaa_new.yaml"
 
 
 def init(
@@ -15,6 +17,7 @@ def init(
     output: Path | None = None,
     dates: int = 3,
     most_cloud: float = 0.01,
+    size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -28,6 +31,8 @@ def init(
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         dates: Images that the network takes at once.
         most_cloud: Share of cloud, 0 to 1, up to which a date counts as clear.
+        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
+            least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
@@ -40,6 +45,7 @@ def init(
     from ...data.datasets.dated_places import DatedPlaces
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_folders import PARTS, deal, sources, told_split
+    from ...data.init_size import size_of
     from .found_places import find_archive
 
     places = places_of(input, output, overwrite)
@@ -48,11 +54,13 @@ def init(
     rows = deal(useful, list(PARTS), seed, input, "places with a clear date and enough others")
     rows += [{"name": name, "split": "train"} for name, samples in found.samples.items() if not samples]
     training = sum(found.samples[row["name"]] for row in rows if row["split"] == "train")
-    side = min(found.side, 256)
+    proposed = size_of(size, len(useful), PUBLISHED)
+    epochs = proposed.of(20, 100)
+    side = min(found.side, proposed.of(64, 256))
     repeats = max(-(-EPOCH * BATCH // training), 1)
     roots = dict.fromkeys(PARTS, input)
     arguments = {"folder": str(input.resolve()), "dates": dates, "most_cloud": most_cloud}
-    cosine = {"init_args": {"T_max": EPOCHS}}
+    cosine = {"init_args": {"T_max": epochs}}
     config = {
         "model": {
             "init_args": {
@@ -61,7 +69,7 @@ def init(
                     "init_args": {"dates": Noted(dates, "as many as a sample has")},
                 },
                 "scheduler": cosine,
-                "discriminator_scheduler": cosine,
+                **proposed.of({}, {"discriminator_scheduler": cosine}),
                 "tile": Noted(side, "pixels, of what `infer` and `test` take at once; as large as the patches"),
                 "licence": Noted("", "of the weights, as that of your images allows"),
             }
@@ -71,14 +79,14 @@ def init(
                 "foveal.data.datasets.dated_places.DatedPlaces", roots, lambda _: arguments, places.split
             )
             | {
-                "patch": Noted(side, f"pixels; the smallest image is {found.side} at its shorter side, published 256"),
+                "patch": Noted(side, f"pixels; the smallest image is {found.side} at its shorter side"),
                 "batch_size": Noted(BATCH, "as published"),
                 "repeats": Noted(repeats, f"an epoch is about {repeats * training // BATCH} steps"),
             }
         },
-        "trainer": {"max_epochs": Noted(EPOCHS, "as published; T_max above must be the same")},
+        "trainer": {"max_epochs": Noted(epochs, "T_max above must be the same")},
     }
     told = [*found.told, told_split(rows, roots, seed, "place")]
-    base = "configs/cloudremoval/pmaa_places.yaml"
+    base = proposed.of("configs/cloudremoval/quickstart_pmaa.yaml", "configs/cloudremoval/pmaa_places.yaml")
     check, infer = f"--input {input} --dates {dates}", "--input NEW_PLACE --output clear.tif"
-    write_config(places, "cloudremoval", input, base, told, config, rows, check, infer)
+    write_config(places, "cloudremoval", input, base, proposed, told, config, rows, check, infer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 LAYOUT = """FOLDER/images/<name>.png    or .jpg, .tif, .dcm, .nii.gz
 FOLDER/masks/<name>.png     of the same names, holding 0 for the background, 1, 2 ... for the classes
@@ -17,6 +18,7 @@ def init(
     output: Path | None = None,
     patient: str | None = None,
     label_column: str | None = None,
+    size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -33,6 +35,8 @@ def init(
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         patient: Regular expression whose first group, searched in a name, is the patient, such as "^(P[0-9]+)_".
         label_column: Column of the class in the CSV file; found if not given.
+        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
+            least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
@@ -50,6 +54,6 @@ def init(
     places = places_of(input, output, overwrite)
     has_masks = labels.is_dir() if labels else folder_named(roots_of(input)["train"], MASKS)
     if has_masks:
-        init_masks(input, labels, places, patient, seed, LAYOUT)
+        init_masks(input, labels, places, patient, size, seed, LAYOUT)
     else:
-        init_classes(input, labels, places, patient, label_column, seed, LAYOUT)
+        init_classes(input, labels, places, patient, label_column, size, seed, LAYOUT)

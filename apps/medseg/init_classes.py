@@ -10,11 +10,14 @@ from ...core.errors import UserError
 from ...data.checks import Report
 from ...data.init_config import Noted, Places, write_config
 from ...data.init_folders import described, expected, look, patients_of, roots_of, steps_for
+from ...data.init_size import Asked, size_of
 from ...data.init_tables import Thing, deal_classes, find_table, read_table, rows_of, told_classes
 from ...data.io.formats import is_dicom_file, is_single_image
 
 BATCH = 16  # images of a step
-LARGEST, MULTIPLE = 480, 32  # sides of training images in pixels
+MULTIPLE = 32  # of sides of training images in pixels
+LIGHT = {"backbone": "resnet18", "widths": [8, 16, 32], "body_size": 64}
+PUBLISHED = "MEDUSA with ResNet-50 at 480 x 480, configs/medseg/medusa_covidx.yaml"
 KEYS = (str, lambda name: _path(name).name, lambda name: _path(name).stem)
 """What names of files and those of a table may have in common: the path in the folder, the name, or its stem."""
 LAYOUT = "foveal.data.datasets.labelled_csv.LabelledCsv"
@@ -26,6 +29,7 @@ def init_classes(
     places: Places,
     patient: str | None,
     label_column: str | None,
+    size: Asked,
     seed: int,
     layout: str,
 ) -> None:
@@ -43,9 +47,10 @@ def init_classes(
     report = look("medseg", input, kinds=("image", "dicom"), names=[each.name for each in things])
     classes = Counter(each.label for each in things)
     training = sum(each.split == "train" for each in things)
-    side, why_side = _side(report)
+    proposed = size_of(size, training, PUBLISHED)
+    side, why_side = _side(report, proposed.of(128, 480))
     batch = min(BATCH, training)
-    steps, why = steps_for(training, batch, 30)
+    steps, why = steps_for(training, batch, 30, most=proposed.of(1500, 20000))
     channels = 3 if max(each.facts.channels for each in report.usable) > 2 else 1
     csv = {"csv": str(places.split.resolve()), "folder": str(input.resolve())}
 
@@ -60,6 +65,7 @@ def init_classes(
                     "init_args": {
                         "num_classes": Noted(len(classes), "as many as the data has"),
                         "in_channels": Noted(3, "as the weights to begin with have; grey images serve as colours"),
+                        **proposed.of(LIGHT, {}),
                     },
                 },
                 "pretrained": Noted("imagenet", "weights to begin with, downloaded once; null begins from nothing"),
@@ -79,14 +85,17 @@ def init_classes(
                 "sampling": Noted("balanced", "each class is drawn as often as the others, whatever its number"),
             }
         },
-        "trainer": {"max_steps": Noted(steps, f"{why}; total_steps above must be the same")},
+        "trainer": {
+            "max_steps": Noted(steps, f"{why}; total_steps above must be the same"),
+            "precision": proposed.of("32-true", "bf16-mixed"),
+        },
     }
     found = [described(report, "images" if channels == 3 else "grey images"), *notes, told]
     found += told_classes(things, "images", seed)
     infer = "--input NEW --output CLASSES.csv"
     base = "configs/medseg/medusa_csv.yaml"
     rows = rows_of(things, "path")
-    write_config(places, "medseg", input, base, found, config, rows, f"--input {input}", infer)
+    write_config(places, "medseg", input, base, proposed, found, config, rows, f"--input {input}", infer)
 
 
 def _images(folder: Path) -> list[str]:
@@ -135,8 +144,8 @@ def _with_patients(things: list[Thing], folder: Path, given: str | None) -> tupl
     return [replace(each, patient=owners[_path(each.name).stem]) for each in things], told
 
 
-def _side(report: Report) -> tuple[int, str]:
+def _side(report: Report, largest: int) -> tuple[int, str]:
     """Return the side that images are resized to, and why."""
     smallest = min(min(each.facts.extent[-2:]) for each in report.usable)
-    side = min(max(smallest // MULTIPLE * MULTIPLE, 2 * MULTIPLE), LARGEST)
-    return side, f"pixels; the smallest image is {smallest} at its shorter side, and the published size is {LARGEST}"
+    side = min(max(smallest // MULTIPLE * MULTIPLE, 2 * MULTIPLE), largest)
+    return side, f"pixels; the smallest image is {smallest} at its shorter side"

@@ -9,23 +9,28 @@ from ...data.checks import Report
 from ...data.init_config import Noted, Places, write_config
 from ...data.init_folders import described, sources, steps_for
 from ...data.init_masks import Masked, find_masked
+from ...data.init_size import Asked, size_of
 from ...data.inventory import take_inventory
 from ...data.io.formats import Kind, kind_of
 
 BATCH = 8  # images of a step
 EPOCH = 25  # steps, at least
-LARGEST, SMALLEST, MULTIPLE = 256, 64, 32  # sides of training images in pixels
+SMALLEST, MULTIPLE = 64, 32  # sides of training images in pixels
+PUBLISHED = "MSGA with ResNeXt-101 at 256 x 256, 500 epochs, configs/medseg/msga_chaos.yaml"
 PERCENTILES = {"percentiles": [1, 99]}
 
 
-def init_masks(input: Path, labels: Path | None, places: Places, patient: str | None, seed: int, layout: str) -> None:
+def init_masks(
+    input: Path, labels: Path | None, places: Places, patient: str | None, size: Asked, seed: int, layout: str
+) -> None:
     """Write the config of a segmentation; see `init`."""
     found = find_masked("medseg", input, labels, layout, ("image", "dicom", "nifti"), patient, seed)
     kind = _kind(found)
-    side, is_crop, size = _side(found.reports)
+    proposed = size_of(size, found.training, PUBLISHED)
+    side, is_crop, why_side = _side(found.reports, proposed.of(128, 256))
     images = sum(len(each.findings) for each in found.reports)
     slices = sum(_slices(each) for each in found.reports) // images  # of a volume
-    steps, why = steps_for(found.training * slices, BATCH)
+    steps, why = steps_for(found.training * slices, BATCH, most=proposed.of(1500, 20000))
     is_volume = kind == "nifti"
     scaled = {"intensity": PERCENTILES} if kind != "image" else {}
     channels = 3 if max(each.facts.channels for report in found.reports for each in report.usable) > 2 else 1
@@ -40,7 +45,7 @@ def init_masks(input: Path, labels: Path | None, places: Places, patient: str | 
     net = {
         "num_classes": Noted(classes, "the background counts as one"),
         "in_channels": Noted(channels, {1: "grey", 3: "colours"}.get(channels, "of the volumes")),
-        "backbone": "resnet34",
+        "backbone": proposed.of("resnet18", "resnet34"),
     }
     rate = {"total_steps": steps}
     model = {
@@ -53,7 +58,7 @@ def init_masks(input: Path, labels: Path | None, places: Places, patient: str | 
             PERCENTILES, "what becomes 0 and 1 in each file, as values have no range of their own"
         )
     data = {
-        "size": Noted([side, side], size),
+        "size": Noted([side, side], why_side),
         "crop": Noted(is_crop, "random parts of that size" if is_crop else "whole images are resized to it"),
         "batch_size": Noted(BATCH, "take less where memory is short"),
         "repeats": Noted(-(-EPOCH * BATCH // (found.training * slices)), f"an epoch is {EPOCH} steps at least"),
@@ -70,17 +75,17 @@ def init_masks(input: Path, labels: Path | None, places: Places, patient: str | 
     told = [*(described(each, noun) for each in found.reports), found.told_classes, *found.told]
     check = f"--input {found.images} --labels {found.masks}"
     base = "configs/medseg/msga_folder.yaml"
-    write_config(places, "medseg", input, base, told, config, found.rows, check, "--input NEW --output MASKS")
+    write_config(places, "medseg", input, base, proposed, told, config, found.rows, check, "--input NEW --output MASKS")
 
 
 def _kind(found: Masked) -> Kind:
     return kind_of(take_inventory(found.images).items[0].path)
 
 
-def _side(reports: list[Report]) -> tuple[int, bool, str]:
+def _side(reports: list[Report], largest: int) -> tuple[int, bool, str]:
     """Return the side of training images, whether they are crops, and why."""
     smallest = min(min(each.facts.extent[-2:]) for report in reports for each in report.usable)
-    side = min(max(smallest // MULTIPLE * MULTIPLE, SMALLEST), LARGEST)
+    side = min(max(smallest // MULTIPLE * MULTIPLE, SMALLEST), largest)
     told = f"the smallest image is {smallest} pixels at its shorter side; the network wants multiples of {MULTIPLE}"
     return side, smallest >= side, told
 

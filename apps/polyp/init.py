@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 BATCH = 8  # pictures of a step
 EPOCH = 25  # steps, at least
+PUBLISHED = "PraNet with Res2Net-50 at 352 x 352, 19 epochs, configs/polyp/pranet_kvasir_clinicdb.yaml"
 LAYOUT = """FOLDER/images/<name>.jpg
 FOLDER/masks/<name>.png    of the same names; 255 is polyp, 0 is not
 FOLDER/train/images ..., FOLDER/val/masks ...    or split already"""
@@ -16,6 +18,7 @@ def init(
     labels: Path | None = None,
     output: Path | None = None,
     patient: str | None = None,
+    size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -30,6 +33,8 @@ def init(
         labels: Folder of the masks, which have the names of the pictures.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         patient: Regular expression whose first group, searched in a name, is the patient, such as "^(P[0-9]+)_".
+        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
+            least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
@@ -43,6 +48,7 @@ def init(
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_folders import described, sources, steps_for
     from ...data.init_masks import find_masked, median_side
+    from ...data.init_size import size_of
 
     places = places_of(input, output, overwrite)
     found = find_masked("polyp", input, labels, LAYOUT, ("image",), patient, seed)
@@ -51,15 +57,17 @@ def init(
             f"{found.masks}: the masks hold the values {', '.join(map(str, found.classes))}, but those of polyps have "
             "two, such as 0 and 255; use `foveal init medseg` for more classes."
         )
-    side, median = median_side(found.reports, 128, 352)
-    steps, why = steps_for(found.training, BATCH)
+    proposed = size_of(size, found.training, PUBLISHED)
+    largest = proposed.of(160, 352)
+    side, median = median_side(found.reports, 128, largest)
+    steps, why = steps_for(found.training, BATCH, most=proposed.of(1500, 20000))
     rate = {"max_lr": 1.0e-3, "total_steps": steps, "pct_start": 0.1, "cycle_momentum": False}
     layout = "foveal.data.datasets.image_masks.ImageMasks"
     values = found.arguments
     config = {
         "model": {
             "init_args": {
-                "frame": Noted([side, side], f"what the network sees: {median}; a multiple of 32, at most 352"),
+                "frame": Noted([side, side], f"what the network sees: {median}; a multiple of 32, at most {largest}"),
                 "scheduler": {"class_path": "torch.optim.lr_scheduler.OneCycleLR", "init_args": rate},
                 "licence": Noted("", "of the weights, as that of your pictures allows"),
             }
@@ -77,4 +85,4 @@ def init(
     told = [*(described(each, "pictures with masks") for each in found.reports), found.told_classes, *found.told]
     check = f"--input {found.images} --labels {found.masks}"
     base = "configs/polyp/quickstart_pranet.yaml"
-    write_config(places, "polyp", input, base, told, config, found.rows, check, "--input NEW --output MASKS")
+    write_config(places, "polyp", input, base, proposed, told, config, found.rows, check, "--input NEW --output MASKS")

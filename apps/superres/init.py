@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+PUBLISHED = "DLGSANet-light, 500000 steps, configs/superres/dlgsanet_light_div2k_x{scale}.yaml"
 LAYOUT = """FOLDER/<name>.png    all pictures in one folder, at least 3
 FOLDER/train/<name>.png, FOLDER/val/<name>.png    or split already"""
 
@@ -12,7 +13,8 @@ FOLDER/train/<name>.png, FOLDER/val/<name>.png    or split already"""
 def init(
     input: Path,
     output: Path | None = None,
-    scale: Literal[2, 4] = 4,
+    scale: Literal[2, 3, 4] = 4,
+    size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -25,6 +27,8 @@ def init(
         input: Folder of pictures: PNG, JPEG, TIFF or BMP.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         scale: The enlargement to learn.
+        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
+            least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
@@ -37,6 +41,7 @@ def init(
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_folders import deal, described, look, roots_of, shared_parts, sources, told_split
     from ...data.init_pictures import flat_pictures, patch_of, repeats_for
+    from ...data.init_size import size_of
 
     places = places_of(input, output, overwrite)
     roots = roots_of(input)
@@ -45,17 +50,27 @@ def init(
     parts = shared_parts(roots)
     rows = deal({each: each for each in names["train"]}, parts, seed, roots["train"], "pictures") if parts else []
     training = sum(row["split"] == "train" for row in rows) or len(names["train"])
+    proposed = size_of(size, training, PUBLISHED.format(scale=scale))
+    steps = proposed.of(3000, 5000)
     patch, why = patch_of(reports, 32, scale)
     repeats, epoch = repeats_for(training, 8)
     layout = "foveal.data.datasets.image_folder.ImageFolder"
     config = {
-        "model": {"init_args": {"licence": Noted("", "of the weights, as that of your pictures allows")}},
+        "model": {
+            "init_args": {
+                "net": {"init_args": {"scale": Noted(scale, "times larger along each axis")}},
+                "scheduler": {"init_args": {"total_steps": steps}},
+                "licence": Noted("", "of the weights, as that of your pictures allows"),
+            }
+        },
         "data": {
             "init_args": sources(layout, roots, lambda root: {"folder": str(root.resolve())}, places.split)
             | {"patch": Noted(patch, why), "repeats": Noted(repeats, epoch)}
         },
+        "trainer": {"max_steps": Noted(steps, "total_steps above must be the same")},
     }
     found = [*(described(each, "pictures") for each in reports), told_split(rows, roots, seed, "picture")]
     found.append(f"the config learns to enlarge {scale} times: of each picture a small one is made, and enlarged again")
-    base = f"configs/superres/demo_x{scale}.yaml"
-    write_config(places, "superres", input, base, found, config, rows, f"--input {input}", "--input NEW --output LARGE")
+    base = proposed.of("configs/superres/quickstart_dlgsanet.yaml", "configs/superres/demo_x2.yaml")
+    check, infer = f"--input {input}", "--input NEW --output LARGE"
+    write_config(places, "superres", input, base, proposed, found, config, rows, check, infer)

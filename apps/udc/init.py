@@ -12,7 +12,7 @@ FOLDER/<name>.png             or clean pictures alone, which a model of the disp
 DEGRADED = ("degraded", "lq", "low", "input", "inputs", "udc", "display", "noisy", "blurred")
 CLEAN = ("clean", "gt", "hq", "high", "target", "targets", "groundtruth", "sharp", "reference")
 BATCH = 8  # patches of a step
-STEPS = 20000
+PUBLISHED = "DWFormer of 24 to 96 channels, 300000 steps of 64 patches, configs/udc/dwformer_poled.yaml"
 
 
 def init(
@@ -20,6 +20,7 @@ def init(
     clean: Path | None = None,
     display: Literal["toled", "poled"] = "toled",
     output: Path | None = None,
+    size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -34,6 +35,8 @@ def init(
         clean: Folder of the clean pictures, which have the names of the others.
         display: The display of the physical model, for clean pictures alone.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
+        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
+            least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
@@ -46,6 +49,7 @@ def init(
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_folders import PARTS, deal, described, roots_of, shared_parts, sources, told_split
     from ...data.init_pictures import flat_pictures, patch_of, repeats_for
+    from ...data.init_size import size_of
 
     places = places_of(input, output, overwrite)
     roots = dict.fromkeys(PARTS, input) if clean else roots_of(input)
@@ -56,7 +60,9 @@ def init(
     parts = shared_parts(roots)
     rows = deal({name: name for name in names}, parts, seed, truth, "pictures") if parts else []
     training = sum(row["split"] == "train" for row in rows) or len(names)
-    patch, why = patch_of(reports, 256)
+    proposed = size_of(size, training, PUBLISHED)
+    steps = proposed.of(2000, 20000)
+    patch, why = patch_of(reports, proposed.of(64, 256))
     repeats, epoch = repeats_for(training, BATCH)
     layout = "image_folder.ImageFolder" if degraded is None else "paired_folders.PairedFolders"
 
@@ -70,13 +76,13 @@ def init(
     config = {
         "model": {
             "init_args": {
-                "scheduler": {"init_args": {"T_max": STEPS}},
+                "scheduler": {"init_args": {proposed.of("total_steps", "T_max"): steps}},
                 "licence": Noted("", "of the weights, as that of your pictures allows"),
             }
         },
         "data": {
             "init_args": sources(f"foveal.data.datasets.{layout}", roots, arguments, places.split)
-            | ({} if degraded else {"camera": Noted(camera, "what degrades the clean pictures")})
+            | {"camera": None if degraded else Noted(camera, "what degrades the clean pictures")}
             | {
                 "patch": Noted(patch, why),
                 "batch_size": Noted(BATCH, "the published recipe takes 64, for several large GPUs"),
@@ -84,15 +90,15 @@ def init(
             }
         },
         "trainer": {
-            "max_steps": Noted(STEPS, "the published recipe takes 300000; T_max above must be the same"),
-            "precision": Noted("bf16-mixed", "runs on GPUs and on CPUs; 32-true is the most exact"),
+            "max_steps": Noted(steps, "the scheduler's number above must be the same"),
+            "precision": Noted(proposed.of("32-true", "bf16-mixed"), "bf16-mixed is faster on GPUs"),
         },
     }
     kind = "clean pictures alone" if degraded is None else "pairs of a degraded and a clean picture"
     found = [*(described(each, kind) for each in reports), told_split(rows, roots, seed, "picture")]
-    base = f"configs/udc/{'dwformer_folder' if degraded is None else 'dwformer_poled'}.yaml"
+    base = proposed.of("configs/udc/quickstart_dwformer.yaml", "configs/udc/dwformer_poled.yaml")
     check = f"--input {truth}" if degraded is None else f"--input {degraded} --clean {truth}"
-    write_config(places, "udc", input, base, found, config, rows, check, "--input NEW --output RESTORED")
+    write_config(places, "udc", input, base, proposed, found, config, rows, check, "--input NEW --output RESTORED")
 
 
 def _folders(root: Path, clean: Path | None) -> tuple[Path | None, Path]:

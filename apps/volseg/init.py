@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from os import cpu_count
 from pathlib import Path
+from typing import Literal
 
 LAYOUT = """FOLDER/images/<name>.nii.gz    also imagesTr; <name>_0000.nii.gz, <name>_0001 ... for several channels
 FOLDER/labels/<name>.nii.gz    also labelsTr; 0 is the background, 1, 2 ... are classes
 FOLDER/dataset.json            if there is one, as nnU-Net and the Medical Segmentation Decathlon have it"""
-PATCHES = 250  # steps of an epoch
+PUBLISHED = "D-Former of 96 channels, 250000 steps, configs/volseg/dformer_synapse.yaml"
 
 
 def init(
@@ -16,6 +17,7 @@ def init(
     labels: Path | None = None,
     output: Path | None = None,
     patient: str | None = None,
+    size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -29,6 +31,8 @@ def init(
         labels: Folder of the label maps, which have the names of the volumes.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         patient: Regular expression whose first group, searched in a name, is the patient, such as "^(P[0-9]+)_".
+        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
+            least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
@@ -40,6 +44,7 @@ def init(
     """
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_folders import PARTS, deal, described, patients_of, sources, told_split
+    from ...data.init_size import size_of
     from .found_volumes import find_volumes
 
     places = places_of(input, output, overwrite)
@@ -48,14 +53,19 @@ def init(
     rows = deal(owners, list(PARTS), seed, input)
     roots = dict.fromkeys(PARTS, input)
     training = sum(row["split"] == "train" for row in rows)
-    steps = min(max(1000 * training // 2, 5000), 250000)
-    every = max(steps // PATCHES // 20, 1)
+    proposed = size_of(size, training, PUBLISHED)
+    steps = proposed.of(1000, min(max(1000 * training // 2, 5000), 250000))
+    epoch, validations = proposed.of((50, 5), (250, 20))
+    every = max(steps // epoch // validations, 1)
     data = {
         **sources(found.layout, roots, lambda _: found.arguments, places.split),
         "modality": Noted(found.modality, found.why_modality),
         "relabel": Noted(found.relabel, "closes the gaps between stored values") if found.relabel else None,
         "batch_size": Noted(2, "patches of a step; as nnU-Net has it"),
-        "memory_mb": Noted(6000, "for what a step keeps: patches become as large as this allows"),
+        "patches_per_epoch": Noted(2 * epoch, f"an epoch is {epoch} steps"),
+        "patch_size": Noted(None, "planned"),
+        "memory_mb": Noted(proposed.of(1500, 6000), "for what a step keeps: patches become as large as this allows"),
+        "foreground_share": Noted(0.33, "of the patches are centred on objects"),
         "workers": Noted(min(cpu_count() or 1, 8), "loading processes, of which this machine has processors"),
     }
     config = {
@@ -68,7 +78,7 @@ def init(
                         "in_channels": Noted(found.channels, found.why_channels),
                     },
                 },
-                "scheduler": {"init_args": {"total_iters": steps}},
+                "scheduler": {"init_args": {proposed.of("total_steps", "total_iters"): steps}},
                 "licence": Noted("", "of the weights, as that of your volumes allows"),
             }
         },
@@ -76,13 +86,13 @@ def init(
         "trainer": {
             "max_steps": Noted(
                 steps,
-                f"each of the {training} training volumes gives about {2 * steps // training} patches; nnU-Net takes "
-                "250000 steps; total_iters above must be the same",
+                f"each of the {training} training volumes gives about {2 * steps // training} patches; the scheduler's "
+                "number above must be the same",
             ),
-            "check_val_every_n_epoch": Noted(every, f"epochs of {PATCHES} steps, about 20 times in all"),
+            "check_val_every_n_epoch": Noted(every, f"epochs of {epoch} steps, about {validations} times in all"),
         },
     }
     told = [described(found.report, "files"), *found.told, told_patients, told_split(rows, roots, seed, "volume")]
-    base = "configs/volseg/dformer_folder.yaml"
+    base = proposed.of("configs/volseg/quickstart_dformer.yaml", "configs/volseg/dformer_folder.yaml")
     infer = "--input NEW --output LABELS"
-    write_config(places, "volseg", input, base, told, config, rows, found.check, infer)
+    write_config(places, "volseg", input, base, proposed, told, config, rows, found.check, infer)

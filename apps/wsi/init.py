@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 LAYOUT = """FOLDER/features/<slide>.h5    as `foveal wsi features`, CLAM or TRIDENT write them; or .pt
 FOLDER/labels.csv             with the columns slide, label and, where known, patient"""
-EPOCHS = 50
+EPOCHS = 50  # as published
+STEPS = 5000  # of a light training
 
 
 def init(
@@ -15,6 +17,7 @@ def init(
     features: Path | None = None,
     output: Path | None = None,
     label_column: str | None = None,
+    size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
@@ -29,6 +32,8 @@ def init(
         features: Folder of features, or one HDF5 file of all; found in the folder if not given.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         label_column: Column of the class; found if not given.
+        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
+            least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
@@ -40,6 +45,7 @@ def init(
     """
     from ...data.datasets.feature_bags import stem_of
     from ...data.init_config import Noted, places_of, write_config
+    from ...data.init_size import size_of
     from ...data.init_tables import deal_classes, find_table, read_table, rows_of, told_classes
     from .encoders import COLOUR_TEXTURE
     from .found_features import find_features, folder_of_slides
@@ -51,6 +57,9 @@ def init(
     is_complete = len(things) == len(found.names)
     things = deal_classes(things, seed, table, "slides")
     classes = sorted({each.label for each in things})
+    training = sum(each.split == "train" for each in things)
+    proposed = size_of(size, training, f"{EPOCHS} epochs of the same network, configs/wsi/acmil_camelyon16.yaml")
+    epochs = proposed.of(min(max(STEPS // training, 5), EPOCHS), EPOCHS)
     common = {"features": str(found.path.resolve()), "labels": str(places.split.resolve())}
     if slides := folder_of_slides(input, found.names):
         common["slides"] = Noted(str(slides.resolve()), "for the pictures of the report")
@@ -85,7 +94,7 @@ def init(
                 "test_share": 0.0,
             }
         },
-        "trainer": {"max_epochs": Noted(EPOCHS, "as published; each shows every training slide once")},
+        "trainer": {"max_epochs": Noted(epochs, "each shows every training slide once")},
     }
     told = [*found.told, *notes, *told_classes(things, "slides", seed)]
     base = "configs/wsi/acmil_folder.yaml"
@@ -93,4 +102,4 @@ def init(
     if found.encoder == COLOUR_TEXTURE:
         config["model"]["init_args"]["standardise"] = Noted(True, "features made by hand have scales of their own")
     rows = rows_of(things, "slide")
-    write_config(places, "wsi", input, base, told, config, rows, check, "--input SLIDE --output PREDICTED")
+    write_config(places, "wsi", input, base, proposed, told, config, rows, check, "--input SLIDE --output PREDICTED")

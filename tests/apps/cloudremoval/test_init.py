@@ -27,15 +27,17 @@ def write_places(names, dates=DATES):
             write_mask(Path("archive", place, "cloud_mask", f"{date}.tif"), clouds)
 
 
-def test_the_config_trains_on_the_archive_with_places_apart(capsys):
+@pytest.mark.parametrize(("size", "epochs"), [("light", 20), ("full", 100)])
+def test_the_config_trains_on_the_archive_with_places_apart(size, epochs, capsys):
     write_places("abcd")
-    assert main(["init", "cloudremoval", "archive"]) == 0
+    assert main(["init", "cloudremoval", "archive", "--size", size]) == 0
     out = capsys.readouterr().out
     assert "4 places, 16 dates, clouds told by masks" in out
     assert "a: 4 dates, 2018-02-10 to 2018-03-12, cloud 0% to 50%" in out
     assert len(split_of("archive_split.csv")) == 4
     config = yaml.safe_load(Path("archive.yaml").read_text())
     data = config["data"]["init_args"]
+    assert config["trainer"]["max_epochs"] == epochs
     assert config["model"]["init_args"]["tile"] == data["patch"]
     assert data["train"][0]["init_args"]["part"] == "train"
     train_a_step("cloudremoval", "archive.yaml", "--data.patch", "20")

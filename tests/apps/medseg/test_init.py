@@ -51,6 +51,16 @@ def test_images_with_masks_become_a_segmentation(capsys):
     }
 
 
+def test_a_full_network_is_wider_and_sees_more():
+    for number in range(3):
+        write_pair(Path("slices"), f"case{number}", (300, 300), (0, 1), "L")
+    for size, backbone, side in (("light", "resnet18", 128), ("full", "resnet34", 256)):
+        assert main(["medseg", "init", "slices", "--size", size, "--overwrite"]) == 0
+        content = written("slices.yaml")
+        assert content["model"]["init_args"]["net"]["init_args"]["backbone"] == backbone
+        assert content["data"]["init_args"]["size"] == [side, side]
+
+
 def test_volumes_with_labels_are_trained_on_slice_by_slice():
     write_pairs(Path("scans"), 3)
     assert main(["medseg", "init", "scans"]) == 0
@@ -61,7 +71,10 @@ def test_volumes_with_labels_are_trained_on_slice_by_slice():
 
 def test_a_folder_for_each_class_becomes_a_classification(capsys):
     write_classes(Path("xrays"))
-    assert main(["medseg", "init", "xrays"]) == 0
+    assert main(["medseg", "init", "xrays", "--size", "full"]) == 0
+    assert "widths" not in written("xrays.yaml")["model"]["init_args"]["net"]["init_args"]
+    assert main(["medseg", "init", "xrays", "--overwrite"]) == 0
+    assert written("xrays.yaml")["model"]["init_args"]["net"]["init_args"]["widths"] == [8, 16, 32]
     assert "8 images, no patients known, each its own; classes: healthy (4), ill (4)" in capsys.readouterr().out
     rows = split_of("xrays_split.csv")
     assert {row["label"] for row in rows if row["split"] == "test"} == {"healthy", "ill"}

@@ -19,8 +19,9 @@ def inside(tmp_path, monkeypatch):
         picture(tmp_path / "photos" / f"p{number}.png", (72, 80))
 
 
-def test_the_config_trains_on_the_folder(capsys):
-    assert main(["init", "superres", "photos", "--scale", "2"]) == 0
+@pytest.mark.parametrize(("scale", "size", "base"), [(2, "full", "demo_x2"), (3, "light", "quickstart_dlgsanet")])
+def test_the_config_trains_on_the_folder(scale, size, base, capsys):
+    assert main(["init", "superres", "photos", "--scale", str(scale), "--size", size]) == 0
     out = capsys.readouterr().out
     assert "5 pictures of 80 × 72 pixels" in out
     assert [line.split()[2] for line in out.splitlines() if line.startswith("  foveal")] == ["check", "fit", "infer"]
@@ -29,8 +30,9 @@ def test_the_config_trains_on_the_folder(capsys):
         each["name"] for each in rows if each["split"] == "validation"
     }
     content = yaml.safe_load(Path("photos.yaml").read_text())
-    assert content["base"] == "configs/superres/demo_x2.yaml"
-    assert content["data"]["init_args"]["patch"] == 32
+    assert content["base"] == f"configs/superres/{base}.yaml"
+    assert content["model"]["init_args"]["net"]["init_args"] == {"scale": scale}
+    assert content["data"]["init_args"]["patch"] == {2: 32, 3: 24}[scale]
 
 
 def test_another_seed_gives_another_split_and_the_same_seed_the_same():

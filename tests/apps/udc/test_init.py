@@ -24,15 +24,16 @@ def written(name):
     return content["base"], content["data"]["init_args"]
 
 
-def test_pairs_are_trained_on_as_they_are(capsys):
+@pytest.mark.parametrize(("size", "expected"), [("light", "quickstart_dwformer"), ("full", "dwformer_poled")])
+def test_pairs_are_trained_on_as_they_are(size, expected, capsys):
     shutil.copytree("phone/clean", "phone/degraded")
-    assert main(["init", "udc", "phone"]) == 0
+    assert main(["init", "udc", "phone", "--size", size]) == 0
     out = capsys.readouterr().out
     assert "4 pairs of a degraded and a clean picture of 80 × 72 pixels" in out
     assert "check --input phone/degraded --clean phone/clean" in out
     base, data = written("phone.yaml")
-    assert base == "configs/udc/dwformer_poled.yaml"
-    assert "camera" not in data
+    assert base == f"configs/udc/{expected}.yaml"
+    assert data["camera"] is None
     rows = split_of("phone_split.csv")
     assert scored(train_a_step("udc", "phone.yaml")) == {row["name"] for row in rows if row["split"] == "validation"}
 
@@ -40,7 +41,7 @@ def test_pairs_are_trained_on_as_they_are(capsys):
 def test_clean_pictures_alone_are_degraded_by_a_model():
     assert main(["udc", "init", "phone/clean", "--display", "poled"]) == 0
     base, data = written("clean.yaml")
-    assert base == "configs/udc/dwformer_folder.yaml"
+    assert base == "configs/udc/quickstart_dwformer.yaml"
     assert data["camera"]["init_args"] == {"display": "poled"}
     train_a_step("udc", "clean.yaml")
 

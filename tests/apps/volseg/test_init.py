@@ -43,7 +43,7 @@ def test_two_folders_are_trained_on_with_patients_apart(capsys):
         values, labels = arrays(number + 10)
         save(values, Path(f"scans/images/patient00{number}_visit2.nii.gz"))
         save(labels, Path(f"scans/labels/patient00{number}_visit2.nii.gz"))
-    assert main(["init", "volseg", "scans"]) == 0
+    assert main(["init", "volseg", "scans", "--size", "light"]) == 0
     out = capsys.readouterr().out
     assert "8 volumes with labels; channels of each: 1" in out
     assert "6 patients, as names begin alike, such as patient000" in out
@@ -51,6 +51,7 @@ def test_two_folders_are_trained_on_with_patients_apart(capsys):
     net, data = written("scans.yaml")
     assert net == {"num_classes": 3, "in_channels": 1}
     assert data["modality"] == "MR"
+    assert data["memory_mb"] == 1500
     assert data["train"][0]["init_args"]["classes"] == ["class 1", "class 2"]
     assert 1 <= data["workers"] <= 8
     assert scored(train_a_step("volseg", "scans.yaml")) == {row["name"] for row in rows if row["split"] == "validation"}
@@ -75,7 +76,7 @@ def test_a_gap_between_labels_is_closed():
         values, labels = arrays(number)
         save(values, Path(f"scans/images/case{number}.nii.gz"))
         save(np.where(labels == 2, 5, labels).astype(labels.dtype), Path(f"scans/labels/case{number}.nii.gz"))
-    assert main(["volseg", "init", "scans"]) == 0
+    assert main(["volseg", "init", "scans", "--size", "full"]) == 0
     net, data = written("scans.yaml")
     assert (net["num_classes"], data["relabel"]) == (3, {5: 2})
     train_a_step("volseg", "scans.yaml")
@@ -98,10 +99,3 @@ def test_what_is_missing_is_told(capsys):
         "scans: has no folder of labels; it holds images/, other/. Expected:\n  FOLDER/images/"
         in capsys.readouterr().err
     )
-
-
-def test_dicom_series_are_told_to_be_converted(capsys):
-    Path("series").mkdir()
-    Path("series/1.dcm").touch()
-    assert main(["volseg", "init", "series"]) == 2
-    assert "series: holds DICOM files, but a training reads NIfTI; convert each series" in capsys.readouterr().err
