@@ -139,8 +139,10 @@ def _refuse_dicom(folder: Path, layout: str) -> None:
     names = [each.name.lower() for each in folder.rglob("*") if each.is_file()]
     if any(each.endswith(DICOM_SUFFIXES) for each in names) and not any(each.endswith(NIFTI) for each in names):
         raise UserError(
-            f"{folder}: holds DICOM files, but a training reads NIfTI; convert each series, such as by dcm2niix. "
-            f"{expected(layout)}"
+            f"{folder}: holds DICOM files, but a training reads NIfTI. Write the series and their labels (DICOM "
+            "segmentations, or NIfTI by --labels) as such, then begin with that folder:\n"
+            f"  foveal volseg convert --input {folder} --output {folder}_nifti\n"
+            f"  foveal init volseg {folder}_nifti"
         )
 
 

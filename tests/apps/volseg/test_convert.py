@@ -1,0 +1,146 @@
+"""The command `convert`, on DICOM series with segmentations and with NIfTI labels."""
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import yaml
+
+from foveal.apps.volseg.conversion import on_grid
+from foveal.core.cli import main
+from foveal.core.errors import UserError
+from foveal.core.weights.card import Card
+from foveal.core.weights.label import Label
+from foveal.data.geometry import VolumeGeometry
+from foveal.data.io.dicom import DicomSegSink, DicomSource
+from foveal.tests.fixtures.dicom import Grid, oblique, write_series
+from foveal.tests.fixtures.own_data import split_of, train_a_step
+
+CARD = Card(
+    name="hand",
+    app="volseg",
+    network={"class_path": "none"},
+    dimensions=3,
+    tile=8,
+    overlap=0,
+    activation="argmax",
+    outputs=("background", "liver", "tumour"),
+    labels=tuple(Label(value=value, name=name, colour=(200, 100, 50)) for value, name in ((1, "liver"), (2, "tumour"))),
+)
+SHAPE = (9, 11, 12)
+
+
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def write_study(folder, number, orientation):
+    """Write a series with a segmentation beside it that leaves the outer slices out; return the labels (D, H, W)."""
+    grid = Grid(shape=SHAPE, orientation=orientation, spacing=(1.5, 1.0, 1.0))
+    write_series(folder / "images", grid, series=f"1.2.3.{number}", PatientID=f"P{max(number, 1)}")
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3:8, 2:9, 4:10] = 1
+    labels[4:6, 3:5, 5:8] = 2
+    with DicomSource(folder / "images") as source:
+        sink = DicomSegSink.like(folder / "seg.dcm", source, CARD)
+        with sink:
+            sink.write(tuple(slice(0, size) for size in SHAPE), labels[None], None)
+            sink.finish(SHAPE[0])
+            sink.commit()
+    return labels
+
+
+@pytest.mark.slow
+def test_series_with_segmentations_become_a_dataset_that_init_takes(capsys):
+    turns = ((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), oblique(), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0))
+    truths = [write_study(Path("studies", f"s{number}"), number, turns[number % 3]) for number in range(4)]
+    write_series(Path("studies/scout"), Grid(shape=SHAPE), series="1.2.9.9", PatientID="P1")
+    assert main(["init", "volseg", "studies"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: studies: holds DICOM files, but a training reads NIfTI.")
+    make, again = (line.split()[1:] for line in told.splitlines()[1:])
+    assert main(make) == 0
+    out, news = capsys.readouterr()
+    assert "studies_nifti: 4 volumes with labels, classes liver, tumour; 1 series without labels are left out" in out
+    assert "patient001_01 with labels of seg.dcm" in news
+    table = list(csv.DictReader(Path("studies_nifti/series.csv").read_text().splitlines()))
+    assert table[3] == {"name": "patient003_01", "series": "s3/images"}
+    for row, truth in zip(table, truths, strict=True):
+        labels = nibabel.load(Path("studies_nifti/labelsTr", f"{row['name']}.nii.gz"))
+        image = nibabel.load(Path("studies_nifti/imagesTr", f"{row['name']}.nii.gz"))
+        with DicomSource(Path("studies", row["series"])) as source:
+            values = source.read(tuple(slice(0, size) for size in SHAPE))[0]
+            np.testing.assert_allclose(image.affine, source.geometry.affine, atol=1e-4)
+        np.testing.assert_array_equal(np.asarray(image.dataobj).T, values)
+        np.testing.assert_array_equal(np.asarray(labels.dataobj).T, truth)
+        np.testing.assert_array_equal(labels.affine, image.affine)
+    assert b"Doe" not in b"".join(each.read_bytes() for each in Path("studies_nifti").rglob("*.json"))
+    assert main(again) == 0
+    assert {row["patient"] for row in split_of("studies_nifti_split.csv")} == {f"patient00{n}" for n in (1, 2, 3)}
+    content = yaml.safe_load(Path("studies_nifti.yaml").read_text())
+    assert content["model"]["init_args"]["net"]["init_args"]["num_classes"] == 3
+    assert content["data"]["init_args"]["modality"] == "CT"
+    train_a_step("volseg", "studies_nifti.yaml")
+
+
+def test_nifti_labels_belong_to_the_folder_of_their_name(capsys):
+    write_series(Path("studies/first"), Grid(shape=SHAPE))
+    with DicomSource(Path("studies/first")) as source:
+        affine = source.geometry.affine
+    labels = np.zeros(SHAPE[::-1], np.uint8)
+    labels[2:5, 3:9, 4:6] = 7
+    flipped = affine @ np.array([[1, 0, 0, 0], [0, -1, 0, SHAPE[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    Path("truth").mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.flip(labels, 1), flipped), "truth/first.nii.gz")  # as dcm2niix turns rows
+    given = ["volseg", "convert", "--input", "studies", "--labels", "truth", "--output", "made"]
+    assert main(given) == 0
+    found = nibabel.load("made/labelsTr/patient001_01.nii.gz")
+    np.testing.assert_array_equal(np.asarray(found.dataobj), labels // 7)
+    assert json.loads(Path("made/dataset.json").read_text())["labels"] == {"0": "background", "1": "class 7"}
+    assert main(given) == 2
+    assert "made: holds a dataset already" in capsys.readouterr().err
+
+
+def test_one_series_that_fails_does_not_stop_the_others(capsys):
+    for name in ("a", "b"):
+        write_series(Path("studies", name), Grid(shape=SHAPE), series=f"1.2.{ord(name)}")
+    with DicomSource(Path("studies/a")) as source:
+        affine = source.geometry.affine
+    labels = np.ones(SHAPE[::-1], np.uint8)
+    Path("truth").mkdir()
+    nibabel.save(nibabel.Nifti1Image(labels, affine), "truth/a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(labels, affine @ np.diag([1.3, 1, 1, 1])), "truth/b.nii.gz")
+    assert main(["volseg", "convert", "--input", "studies", "--labels", "truth", "--output", "made"]) == 1
+    told = capsys.readouterr().err
+    assert "1 of 2 series could not be converted; the first: truth/b.nii.gz: its voxels are not those" in told
+    assert len(json.loads(Path("made/dataset.json").read_text())["training"]) == 1
+
+
+def test_what_is_missing_is_told(capsys):
+    write_series(Path("studies/a"), Grid(shape=SHAPE))
+    assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 2
+    assert "studies: none of its 1 series has labels in studies" in capsys.readouterr().err
+    assert main(["volseg", "convert", "--input", "studies", "--labels", "nowhere", "--output", "made"]) == 2
+    assert "--labels nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_are_turned_and_moved_without_interpolation(seed):
+    generator = np.random.default_rng(seed)
+    wanted = VolumeGeometry((5, 6, 7), np.diag([0.5, 0.75, 3.0, 1.0]))
+    labels = np.zeros(wanted.shape, np.uint8)
+    labels[1:4, 2:5, 1:6] = generator.integers(1, 9, (3, 3, 5))
+    turn = np.eye(4)[[*generator.permutation(3), 3]] * [*generator.choice([-1.0, 1.0], 3), 1.0]
+    turn[:3, 3] = [(size - 1) * (row.sum() < 0) for size, row in zip((7, 6, 5), turn[:3, :3], strict=True)]
+    order = np.abs(turn[:3, :3]).argmax(axis=0)
+    stored = labels.transpose(2, 1, 0)
+    stored = np.flip(stored, [axis for axis in range(3) if turn[axis, :3].sum() < 0]).transpose(order)
+    found = on_grid(stored.transpose(2, 1, 0), wanted.affine @ turn, wanted, Path("x"))
+    np.testing.assert_array_equal(found, labels)
+    with pytest.raises(UserError, match="its voxels are not those of its series"):
+        on_grid(labels, wanted.affine @ np.diag([1, 1, 1.1, 1]), wanted, Path("x"))
