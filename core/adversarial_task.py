@@ -24,6 +24,7 @@ class AdversarialTask(Task):
         discriminator_optimizer: makes the discriminator's optimiser.
         scheduler: makes the generator's learning-rate schedule.
         discriminator_scheduler: makes the discriminator's learning-rate schedule.
+        licence: licence of the trained weights, written to their card.
     """
 
     def __init__(
@@ -34,12 +35,17 @@ class AdversarialTask(Task):
         discriminator_optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         discriminator_scheduler: LRSchedulerCallable | None = None,
+        licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
+        super().__init__(net, optimizer, scheduler, licence)
         self.automatic_optimization = False
         self.discriminator = discriminator
         self.make_discriminator_optimizer = discriminator_optimizer
         self.make_discriminator_scheduler = discriminator_scheduler
+
+    def verdict(self, *images: Tensor) -> Tensor:
+        """Return what the discriminator thinks of images that it sees beside one another, float32."""
+        return self.discriminator(torch.cat(images, dim=1)).float()
 
     def learn(self, optimizer: Any, loss: Tensor, name: str) -> None:
         """Let the generator's optimiser make a step down a loss, which is logged by this name."""

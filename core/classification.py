@@ -44,9 +44,8 @@ class Classifier(Task):
         class_weights: list[float] | Literal["balanced"] | None = None,
         licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
+        super().__init__(net, optimizer, scheduler, licence)
         self.class_weights = class_weights
-        self.licence = licence
         self.classes: tuple[str, ...] = ()
         self.weights: Tensor | None = None  # of the classes; no buffer, as averaged copies are made before it is known
 
@@ -148,10 +147,6 @@ class Classifier(Task):
                 f"classes, {', '.join(self.classes)}."
             )
         return torch.tensor(self.class_weights)
-
-    def _data_facts(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return data.fingerprint() if data is not None else {}
 
     def _folder(self) -> Path:
         return Path(self.trainer.default_root_dir)

@@ -12,13 +12,13 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from .cases import Case, means
+from .cases import Case
 from .errors import UserError
 from .inference.activate import activate
 from .inference.engine import Engine
 from .outlines import numbered, outlined
 from .task import Task
-from .weights.card import Card
+from .weights.card import Card, colour_names
 from .weights.label import Label
 
 
@@ -63,7 +63,7 @@ class Segmentation(Task):
         intensity: dict[str, Any] | None = None,
         licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
+        super().__init__(net, optimizer, scheduler, licence)
         expected = max(1, net.num_classes - 1)
         if len(classes) != expected:
             raise UserError(
@@ -77,7 +77,6 @@ class Segmentation(Task):
         self.mean = tuple(mean or ())
         self.std = tuple(std or ())
         self.intensity = intensity or {}
-        self.licence = licence
         self.exhibit_facts = {"classes": {each.name: f"#{bytes(each.colour).hex()}" for each in self.labels()}}
 
     @abstractmethod
@@ -113,13 +112,9 @@ class Segmentation(Task):
         """Return the weights card of the network as it stands."""
         multiple = self.net.size_multiple
         tile = -(-self.tile // multiple) * multiple
-        return Card(
-            name=type(self.net).__name__.lower(),
-            app=self.app,
-            network=self.network,
-            channels=("red", "green", "blue") if self.net.in_channels == 3 else ("grey",) * self.net.in_channels,
-            size_multiple=multiple,
-            smallest_size=getattr(self.net, "smallest_size", 1),
+        is_single = self.net.num_classes == 1
+        facts = self.card_facts(
+            channels=colour_names(self.net.in_channels),
             tile=tile,
             overlap=tile // 4,
             frame=self.frame,
@@ -127,13 +122,11 @@ class Segmentation(Task):
             std=self.std,
             intensity=self.intensity,
             axis=self._axis(),
-            outputs=tuple(self.classes if self.net.num_classes == 1 else ["background", *self.classes]),
-            activation="threshold" if self.net.num_classes == 1 else "argmax",
+            outputs=tuple(self.classes if is_single else ["background", *self.classes]),
+            activation="threshold" if is_single else "argmax",
             labels=self.labels(),
-            licence=self.licence,
-            training={"steps": int(self.global_step), "data": self._data_facts()},
-            metrics=means(self.cases),
         )
+        return Card(**facts)
 
     def labels(self) -> tuple[Label, ...]:
         """Return what the values of a label map mean."""
@@ -160,12 +153,7 @@ class Segmentation(Task):
 
     def _axis(self) -> int:
         """Return the axis of volumes along which the training slices were taken; 2 for images."""
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return next((each.axis for each in getattr(data, "train_sources", ()) if hasattr(each, "axis")), 2)
-
-    def _data_facts(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return data.fingerprint() if data is not None else {}
+        return next((each.axis for each in getattr(self.data, "train_sources", ()) if hasattr(each, "axis")), 2)
 
 
 def _spacing(batch: dict[str, Any]) -> tuple[float, ...] | None:

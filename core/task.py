@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from .cases import Case, gathered, means, write_cases
 from .report.showcase import Exhibit, Showcase, layers, write_showcase
@@ -29,6 +31,7 @@ class Task(L.LightningModule, ABC):
         net: the network.
         optimizer: makes the optimiser from the parameters.
         scheduler: makes the learning-rate schedule from the optimiser; it advances every step.
+        licence: licence of the trained weights, written to their card.
     """
 
     app: ClassVar[str]
@@ -44,11 +47,13 @@ class Task(L.LightningModule, ABC):
         net: nn.Module,
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
+        licence: str = "",
     ) -> None:
         super().__init__()
         self.net = net
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.licence = licence
         self.network: dict[str, Any] = {}  # class path and arguments of `net`, for the card
         self.cases: list[Case] = []
         self.pictures: list[list[np.ndarray]] = []
@@ -65,6 +70,34 @@ class Task(L.LightningModule, ABC):
     @abstractmethod
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
+
+    def card_facts(self, **own: Any) -> dict[str, Any]:
+        """Return what every card says of the network as it stands, and what this task says beside it or instead."""
+        common = {
+            "name": type(self.net).__name__.lower(),
+            "app": self.app,
+            "network": self.network,
+            "size_multiple": getattr(self.net, "size_multiple", 1),
+            "smallest_size": getattr(self.net, "smallest_size", 1),
+            "licence": self.licence,
+            "training": {"steps": int(self.global_step), "data": self.data_facts()},
+            "metrics": self.measured(),
+        }
+        return common | own
+
+    def measured(self) -> dict[str, float]:
+        """Return the means over the cases at hand of the metrics that have one, for the card."""
+        return {name: value for name, value in means(self.cases).items() if math.isfinite(value)}
+
+    def data_facts(self) -> dict[str, Any]:
+        """Return what identifies the data; {} where there are none."""
+        data = self.data
+        return data.fingerprint() if data is not None else {}
+
+    @property
+    def data(self) -> Any:
+        """The data module; None where there is none."""
+        return getattr(self.trainer, "datamodule", None) if self._trainer else None
 
     def results(self) -> str:
         """Return the table that `validate` and `test` print: the means over the cases, with their intervals."""
@@ -118,9 +151,13 @@ class Task(L.LightningModule, ABC):
         """Report the cases."""
         self._report("test")
 
+    def optimizer_of_net(self) -> Optimizer:
+        """Return the optimiser."""
+        return self.make_optimizer(self.net.parameters())
+
     def configure_optimizers(self) -> Any:
         """Return the optimiser, with its schedule by step where there is one."""
-        optimizer = self.make_optimizer(self.net.parameters())
+        optimizer = self.optimizer_of_net()
         if self.make_scheduler is None:
             return optimizer
         return [optimizer], [{"scheduler": self.make_scheduler(optimizer), "interval": "step"}]

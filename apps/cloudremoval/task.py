@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from ...core.adversarial_task import AdversarialTask
-from ...core.cases import Case, means
+from ...core.cases import Case
 from ...core.errors import UserError
 from ...core.inference.arrays import ArraySink, ArraySource
 from ...core.inference.engine import Engine
@@ -85,12 +85,12 @@ class CloudRemoval(AdversarialTask):
     ) -> None:
         seen = net.in_channels + net.num_outputs
         discriminator = PatchDiscriminator(seen, discriminator_widths) if discriminator_widths else None
-        super().__init__(net, discriminator, optimizer, discriminator_optimizer, scheduler, discriminator_scheduler)
+        optimizers = (optimizer, discriminator_optimizer, scheduler, discriminator_scheduler)
+        super().__init__(net, discriminator, *optimizers, licence)
         self.teacher = teacher
         self.loss = CloudRemovalLoss(auxiliary_weight=auxiliary_weight)
         self.tile = tile
         self.overlap = overlap
-        self.licence = licence
         self.frozen: list[CloudTeacher] = []  # a list, so that the teacher is no part of what is saved
 
     def setup(self, stage: str) -> None:
@@ -119,14 +119,12 @@ class CloudRemoval(AdversarialTask):
             return
         generator, discriminator = self.optimizers()
         image = _image(made)
-        self.toggle_optimizer(discriminator)
-        verdicts = self._verdict(dates, image.detach()), self._verdict(dates, truth)
-        self.judge(discriminator, discriminator_loss(*verdicts), "train/discriminator")
-        self.untoggle_optimizer(discriminator)
-        self.toggle_optimizer(generator)
-        loss = generator_loss(self._verdict(dates, image)) + self.distance(made, truth, batch)
-        self.learn(generator, loss, "train/loss")
-        self.untoggle_optimizer(generator)
+        with self.toggled_optimizer(discriminator):
+            verdicts = self.verdict(dates, image.detach()), self.verdict(dates, truth)
+            self.judge(discriminator, discriminator_loss(*verdicts), "train/discriminator")
+        with self.toggled_optimizer(generator):
+            loss = generator_loss(self.verdict(dates, image)) + self.distance(made, truth, batch)
+            self.learn(generator, loss, "train/loss")
 
     def training_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the network's loss without the discriminator's verdict."""
@@ -158,7 +156,7 @@ class CloudRemoval(AdversarialTask):
             "median": median_of_clear(dates)[0, :bands],
         }
         case: Case = {key: batch[key][0] for key in ("set", "name", "place")}
-        case |= compared(estimates, truth[:bands], mostly_cloudy(clouds), self._of_data("protocol", "reflectance"))
+        case |= compared(estimates, truth[:bands], mostly_cloudy(clouds), getattr(self.data, "protocol", "reflectance"))
         shown = (*(estimates[name] for name in ("least_cloudy", "median", "")), truth[:bands])
         return case | {"cover": clouds.mean().item()}, alike_pictures(shown)
 
@@ -173,26 +171,19 @@ class CloudRemoval(AdversarialTask):
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
         bands = self.net.bands
-        channels = tuple(self._of_data("channels", CHANNELS if bands == len(CHANNELS) else _numbered(bands)))
+        channels = tuple(getattr(self.data, "channels", CHANNELS if bands == len(CHANNELS) else _numbered(bands)))
         multiple = self.net.size_multiple
-        return Card(
-            name=type(self.net).__name__.lower(),
-            app=self.app,
-            network=self.network,
+        facts = self.card_facts(
             channels=channels,
             dates=self.net.dates,
-            unit=self._of_data("unit", "reflectance"),
+            unit=getattr(self.data, "unit", "reflectance"),
             mean=(MIDDLE,) * bands,
             std=(MIDDLE,) * bands,
             outputs=channels[: self.net.num_outputs],
-            size_multiple=multiple,
-            smallest_size=self.net.smallest_size,
             tile=-(-self.tile // multiple) * multiple,
             overlap=self.overlap,
-            licence=self.licence,
-            training={"steps": int(self.global_step), "data": self._data_facts()},
-            metrics={name: value for name, value in means(self.cases).items() if np.isfinite(value)},
         )
+        return Card(**facts)
 
     def _cloud_free(self, images: Tensor) -> Tensor:
         """Return the image that the engine computes of (dates, bands, H, W)."""
@@ -209,9 +200,6 @@ class CloudRemoval(AdversarialTask):
         with torch.no_grad():
             return teacher(_centred(images).flatten(0, 1)).view_as(masks)
 
-    def _verdict(self, dates: Tensor, image: Tensor) -> Tensor:
-        return self.discriminator(torch.cat([dates, image], dim=1)).float()
-
     def _check_patch(self, patch: int) -> None:
         halvings = 0 if self.discriminator is None else len(self.discriminator.layers) + 1
         if patch < 2 ** (halvings + 1) and halvings:
@@ -227,15 +215,6 @@ class CloudRemoval(AdversarialTask):
                 f"{path}: is no cloud teacher of {self.net.bands} bands; leave model.teacher out without one."
             )
         return teacher
-
-    def _of_data(self, name: str, default: Any) -> Any:
-        """Return what the data tell of themselves; the default where there are none."""
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return getattr(data, name, default)
-
-    def _data_facts(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return data.fingerprint() if data is not None else {}
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ...core.cases import Case
 from ...core.classification import Classifier
 from ...core.errors import UserError
 from ...core.report.showcase import Exhibit
-from ...core.weights.card import Card
+from ...core.weights.card import Card, colour_names
 from .models.medusa import MEDUSA, AttentionMaps
 
 MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
@@ -98,8 +98,8 @@ class Classification(Classifier):
         """Return the probabilities, (N, classes)."""
         return self.net(batch["image"]).float().softmax(dim=1)
 
-    def configure_optimizers(self) -> Any:
-        """Return the optimiser, the learning rates of some parameters multiplied, with its schedule by step."""
+    def optimizer_of_net(self) -> torch.optim.Optimizer:
+        """Return the optimiser, the learning rates of some parameters multiplied."""
         groups: dict[str, list[nn.Parameter]] = {}
         for name, parameter in self.net.named_parameters():
             prefix = next((each for each in self.lr_factors if name.startswith(each)), "")
@@ -107,9 +107,7 @@ class Classification(Classifier):
         optimizer = self.make_optimizer([{"params": members} for members in groups.values()])
         for group, prefix in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] *= self.lr_factors.get(prefix, 1.0)
-        if self.make_scheduler is None:
-            return optimizer
-        return [optimizer], [{"scheduler": self.make_scheduler(optimizer), "interval": "step"}]
+        return optimizer
 
     def sample_pictures(self) -> list[tuple[str, list[np.ndarray]]]:
         """Return the columns of the sample sheet: the image, and its attention where the network has some."""
@@ -119,21 +117,17 @@ class Classification(Classifier):
         """Return the weights card of the network as it stands."""
         channels = getattr(self.net, "in_channels", 3)
         names = self.classes or tuple(f"class {i}" for i in range(getattr(self.net, "num_classes", 2)))
-        return Card(
+        facts = self.card_facts(
             name=str(getattr(self.net, "name", type(self.net).__name__.lower())),
-            app=self.app,
-            network=self.network,
             kind="classes",
-            channels=("red", "green", "blue") if channels == 3 else ("grey",) * channels,
+            channels=colour_names(channels),
             tile=self.size,
             overlap=0,
             frame=(self.size, self.size),
             outputs=names,
             activation="softmax",
-            licence=self.licence,
-            training={"steps": int(self.global_step), "data": self._data_facts()},
-            metrics=self.measured(),
         )
+        return Card(**facts)
 
     def _score(self, batch: dict[str, Any]) -> None:
         """Score every case of a batch."""

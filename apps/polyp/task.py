@@ -32,7 +32,7 @@ class PolypSegmentation(Segmentation):
     def __init__(self, *args: Any, scales: list[float] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.scales = scales or [1.0]
-        self.measured: list[SaliencyScores] = []
+        self.saliency: list[SaliencyScores] = []
 
     def training_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the loss at the scale of this step."""
@@ -49,7 +49,7 @@ class PolypSegmentation(Segmentation):
         truth, prediction = masks[0].to(probabilities.device), self.predicted(probabilities)[0]
         objects = probabilities[0, 0] if probabilities.shape[1] == 1 else 1 - probabilities[0, 0]
         measured = saliency_scores(objects, truth > 0)
-        self.measured.append(measured)
+        self.saliency.append(measured)
         result = {**measured.row(), "dice_at_half": dice(count(prediction > 0, truth > 0))}
         if len(self.classes) > 1:
             names = enumerate(self.classes, start=1)
@@ -58,10 +58,10 @@ class PolypSegmentation(Segmentation):
 
     def _forget(self) -> None:
         super()._forget()
-        self.measured = []
+        self.saliency = []
 
     def _report(self, stage: str) -> None:
         """Add the published max E, the maximum of the mean curve, which is no mean over images."""
         super()._report(stage)
-        if self.measured:
-            self.log(f"{stage}/max_e_pooled", pooled_scores(self.measured)["max_e"].mean, rank_zero_only=False)
+        if self.saliency:
+            self.log(f"{stage}/max_e_pooled", pooled_scores(self.saliency)["max_e"].mean, rank_zero_only=False)

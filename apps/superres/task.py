@@ -12,11 +12,11 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from ...core.blocks.resampling import bicubic_resize
-from ...core.cases import Case, means
+from ...core.cases import Case
 from ...core.crops import detailed_crops
 from ...core.metrics.super_resolution import super_resolution_scores
 from ...core.task import Task
-from ...core.weights.card import Card
+from ...core.weights.card import Card, colour_names
 
 SMALLEST_SCORED = 11  # pixels inside the border, the side of the SSIM window
 
@@ -46,9 +46,8 @@ class SuperResolution(Task):
         border: int | None = None,
         licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
+        super().__init__(net, optimizer, scheduler, licence)
         self.border = net.scale if border is None else border
-        self.licence = licence
 
     def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the mean absolute error of the unclipped estimate."""
@@ -79,21 +78,11 @@ class SuperResolution(Task):
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
         scale = self.net.scale
-        training = {"steps": int(self.global_step), "data": self._data_facts()}
-        return Card(
+        facts = self.card_facts(
             name=f"{type(self.net).__name__.lower()}-x{scale}",
-            app=self.app,
-            network=self.network,
-            channels=("red", "green", "blue") if self.net.in_channels == 3 else ("grey",),
+            channels=colour_names(self.net.in_channels),
             scale=scale,
-            size_multiple=self.net.size_multiple,
             tile=192,
             overlap=16,
-            licence=self.licence,
-            training=training,
-            metrics=means(self.cases),
         )
-
-    def _data_facts(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return data.fingerprint() if data is not None else {}
+        return Card(**facts)

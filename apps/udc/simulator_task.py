@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from ...core.adversarial_task import AdversarialTask
-from ...core.cases import Case, means
+from ...core.cases import Case
 from ...core.crops import detailed_crops
 from ...core.inference.arrays import ArraySink, ArraySource
 from ...core.losses.adversarial import discriminator_loss, generator_loss
@@ -65,22 +65,20 @@ class Simulation(AdversarialTask):
         licence: str = "",
     ) -> None:
         discriminator = PixelDiscriminator(dim=discriminator_dim)
-        super().__init__(net, discriminator, optimizer, discriminator_optimizer, scheduler, discriminator_scheduler)
+        optimizers = (optimizer, discriminator_optimizer, scheduler, discriminator_scheduler)
+        super().__init__(net, discriminator, *optimizers, licence)
         self.discriminator_steps = discriminator_steps
         self.pair_weight = pair_weight
         self.tile = tile
-        self.licence = licence
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Let the discriminator learn, then the generator."""
         generator, discriminator = self.optimizers()
-        self.toggle_optimizer(discriminator)
-        for _ in range(self.discriminator_steps):
-            self.judge(discriminator, self.discriminator_loss(batch), "train/discriminator")
-        self.untoggle_optimizer(discriminator)
-        self.toggle_optimizer(generator)
-        self.learn(generator, self.training_loss(batch), "train/loss")
-        self.untoggle_optimizer(generator)
+        with self.toggled_optimizer(discriminator):
+            for _ in range(self.discriminator_steps):
+                self.judge(discriminator, self.discriminator_loss(batch), "train/discriminator")
+        with self.toggled_optimizer(generator):
+            self.learn(generator, self.training_loss(batch), "train/loss")
 
     def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the generator's loss on (degraded, clean): the verdict on its pictures and how far they are off."""
@@ -88,15 +86,15 @@ class Simulation(AdversarialTask):
         simulated = self.net(clean)
         pair = F.l1_loss(simulated.float(), degraded)
         self.log("train/pair", pair)
-        return generator_loss(self._verdict(simulated, clean)) / 2 + self.pair_weight * pair
+        return generator_loss(self.verdict(simulated, clean)) / 2 + self.pair_weight * pair
 
     def discriminator_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the discriminator's loss on (degraded, clean) and on a simulation."""
         degraded, clean = batch
         with torch.no_grad():
             simulated = self.net(clean)
-        real = self._verdict(degraded, clean)
-        return discriminator_loss(self._verdict(simulated, clean), real)
+        real = self.verdict(degraded, clean)
+        return discriminator_loss(self.verdict(simulated, clean), real)
 
     def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
         """Score the simulation of one picture, and the clean picture beside it."""
@@ -114,22 +112,7 @@ class Simulation(AdversarialTask):
 
     def card(self) -> Card:
         """Return the weights card of the generator as it stands."""
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return Card(
-            name=f"mpgnet-{self.net.display}",
-            app=self.app,
-            network=self.network,
-            size_multiple=self.net.size_multiple,
-            smallest_size=self.net.smallest_size,
-            tile=self.tile,
-            overlap=self.tile // 4,
-            licence=self.licence,
-            training={"steps": int(self.global_step), "data": data.fingerprint() if data is not None else {}},
-            metrics=means(self.cases),
-        )
-
-    def _verdict(self, degraded: Tensor, clean: Tensor) -> Tensor:
-        return self.discriminator(torch.cat([degraded, clean], dim=1)).float()
+        return Card(**self.card_facts(name=f"mpgnet-{self.net.display}", tile=self.tile, overlap=self.tile // 4))
 
     def _simulated(self, clean: Tensor, name: str) -> Tensor:
         sink = ArraySink(clean.shape[1:])

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from ...core.cases import Case, means
+from ...core.cases import Case
 from ...core.crops import detailed_crops
 from ...core.inference.engine import Engine
 from ...core.metrics.perceptual import PerceptualDistance
 from ...core.metrics.under_display import under_display_scores
 from ...core.task import Task
-from ...core.weights.card import Card
+from ...core.weights.card import Card, colour_names
 
 
 class Restoration(Task):
@@ -52,11 +52,10 @@ class Restoration(Task):
         lpips: bool = False,
         licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
+        super().__init__(net, optimizer, scheduler, licence)
         self.tile = tile
         self.overlap = overlap
         self.distance = PerceptualDistance() if lpips else None
-        self.licence = licence
 
     def training_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the mean absolute error of the unclipped estimate."""
@@ -78,19 +77,8 @@ class Restoration(Task):
 
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
-        return Card(
-            name=type(self.net).__name__.lower(),
-            app=self.app,
-            network=self.network,
-            channels=("red", "green", "blue") if self.net.in_channels == 3 else ("grey",) * self.net.in_channels,
-            size_multiple=self.net.size_multiple,
-            smallest_size=self.net.smallest_size,
-            tile=self.tile,
-            overlap=self.overlap,
-            licence=self.licence,
-            training={"steps": int(self.global_step), "data": self._data_facts()},
-            metrics=means(self.cases),
-        )
+        channels = colour_names(self.net.in_channels)
+        return Card(**self.card_facts(channels=channels, tile=self.tile, overlap=self.overlap))
 
     def _restored(self, degraded: Tensor) -> Tensor:
         return torch.from_numpy(Engine(self.net, self.card(), self.device).array(degraded.numpy()))
@@ -98,7 +86,3 @@ class Restoration(Task):
     def _scores(self, estimate: Tensor, truth: Tensor) -> dict[str, float]:
         scores = under_display_scores(estimate, truth)
         return scores | ({"lpips": self.distance(estimate, truth)} if self.distance else {})
-
-    def _data_facts(self) -> dict[str, Any]:
-        data = getattr(self.trainer, "datamodule", None) if self._trainer else None
-        return data.fingerprint() if data is not None else {}

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from ...core.cases import Case, means
+from ...core.cases import Case
 from ...core.errors import UserError
 from ...core.inference.arrays import ArraySink
 from ...core.inference.engine import Engine
@@ -65,14 +65,13 @@ class VolumeSegmentation(Task):
         scheduler: LRSchedulerCallable | None = None,
         licence: str = "",
     ) -> None:
-        super().__init__(net, optimizer, scheduler)
+        super().__init__(net, optimizer, scheduler, licence)
         self.loss = loss
         self.classes = classes
         self.scored = scored
         self.protocol = protocol
         self.tolerance_mm = tolerance_mm
         self.tta = tta
-        self.licence = licence
         self.trained: Card | None = None  # the card of a checkpoint that is evaluated
         self.evaluated: tuple[Sequence[Path], np.ndarray, np.ndarray] | None = None  # files, truth, prediction
 
@@ -135,20 +134,12 @@ class VolumeSegmentation(Task):
     def card(self) -> Card:
         """Return the weights card of the network as it stands."""
         basis = self.trained or self._planned()
-        facts = {"steps": int(self.global_step), "data": self.trainer.datamodule.fingerprint()}
-        return replace(
-            basis,
-            name=type(self.net).__name__.lower(),
-            app=self.app,
-            network=self.network,
-            size_multiple=self.net.size_multiple,
-            smallest_size=getattr(self.net, "smallest_size", 1),
+        facts = self.card_facts(
             fixed_tile=getattr(self.net, "fixed_tile", False),
             probabilities=getattr(self.net, "gives_probabilities", False),
-            licence=self.licence,
-            training={**facts, "plan": basis.training["plan"]},
-            metrics=means(self.cases),
         )
+        facts["training"]["plan"] = basis.training["plan"]
+        return replace(basis, **facts)
 
     def _planned(self) -> Card:
         """Return what a card says of the input and the classes, by the plan of the training data."""

@@ -121,11 +121,7 @@ class BagClassification(Classifier):
         """Return the weights card of the network as it stands."""
         channels = getattr(self.net, "in_channels", 1)
         mean, std = self.moments or ((), ())
-        data = self._data_facts()
-        return Card(
-            name=type(self.net).__name__.lower(),
-            app=self.app,
-            network=self.network,
+        facts = self.card_facts(
             kind="bag",
             channels=("feature",) * channels,
             tile=1,
@@ -134,10 +130,10 @@ class BagClassification(Classifier):
             std=tuple(map(float, std)),
             outputs=self.classes or tuple(f"class {i}" for i in range(getattr(self.net, "num_classes", 2))),
             activation="softmax",
-            licence=self.licence,
-            training={"steps": int(self.global_step), "features": data.pop("features", {}), "data": data},
-            metrics=self.measured(),
         )
+        training = facts["training"]
+        training["features"] = training["data"].pop("features", {})
+        return Card(**facts)
 
     def _features(self, batch: dict[str, Any]) -> Tensor:
         """Return the features of a batch as the network takes them."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..weights.card import Card
+from ..weights.card import RGB, Card
 from .streams import Source, Window
-
-RGB = ("red", "green", "blue")
 
 
 def as_rgb(source: Source, card: Card) -> Source:

@@ -26,6 +26,7 @@ atmosphere, mostly 0..1."""
 Kind = Literal["dense", "classes", "bag"]
 """Whether a network gives something for every sample of its input, one score of each class for the whole, or these for
 a bag of feature vectors."""
+RGB = ("red", "green", "blue")
 AXES = ({"R", "L"}, {"A", "P"}, {"S", "I"})
 """Letters of the directions in a body: right and left, anterior and posterior, superior and inferior."""
 Sizes = int | tuple[int, ...]
@@ -91,7 +92,7 @@ class Card:
     kind: Kind = "dense"
     dimensions: int = 2
     axis: int = 2
-    channels: tuple[str, ...] = ("red", "green", "blue")
+    channels: tuple[str, ...] = RGB
     dates: int = 1
     unit: Unit = ""
     value_range: tuple[float, float] = (0.0, 1.0)
@@ -156,6 +157,11 @@ class Card:
                 f"{where}{error}. The file was damaged or written by another version of Foveal; "
                 "get it again, or save or export it again with this version."
             ) from None
+
+
+def colour_names(channels: int) -> tuple[str, ...]:
+    """Return what a card calls the channels of pictures: red, green and blue where there are three, else grey."""
+    return RGB if channels == len(RGB) else ("grey",) * channels
 
 
 def _fields(text: str) -> dict[str, Any]:

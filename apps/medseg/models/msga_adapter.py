@@ -15,7 +15,7 @@ from torch import Tensor
 from ....core.errors import UserError
 from ....core.messages import suggestion
 from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.card import Card, colour_names
 from ....core.weights.label import Label
 from .msga import MSGA, SCALES
 
@@ -123,7 +123,7 @@ def _card(arguments: dict[str, Any]) -> Card:
         name="msga",
         app="medseg",
         network={"class_path": f"{MSGA.__module__}.{MSGA.__name__}", "init_args": arguments},
-        channels=("red", "green", "blue") if channels == 3 else ("grey",) * channels,
+        channels=colour_names(channels),
         size_multiple=MSGA.size_multiple,
         tile=256,
         overlap=64,

@@ -16,7 +16,7 @@ from torch import Tensor
 from ....core.errors import UserError
 from ....core.messages import suggestion
 from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.card import Card, colour_names
 from .dlgsanet import TLC_WINDOW, DLGSANet
 
 _BLOCK = r"^(groups\.\d+\.blocks\.\d+)"
@@ -154,7 +154,7 @@ def _card(arguments: dict[str, Any]) -> Card:
         name="-".join(["dlgsanet", *([variant] if variant else []), f"x{scale}"]),
         app="superres",
         network={"class_path": f"{DLGSANet.__module__}.{DLGSANet.__name__}", "init_args": arguments},
-        channels=("red", "green", "blue") if channels == 3 else ("grey",) * channels,
+        channels=colour_names(channels),
         scale=scale,
         tile=192,
         overlap=16,

@@ -14,7 +14,7 @@ from torch import Tensor
 from ....core.errors import UserError
 from ....core.messages import suggestion
 from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.card import Card, colour_names
 from .dwformer import DWFormer
 
 _BLOCK = r"^(stages\.\d+\.\d+)"
@@ -107,7 +107,7 @@ def _card(arguments: Mapping[str, Any]) -> Card:
         name="dwformer-reference",
         app="udc",
         network={"class_path": f"{DWFormer.__module__}.{DWFormer.__qualname__}", "init_args": plain},
-        channels=("red", "green", "blue") if arguments["in_channels"] == 3 else ("grey",) * arguments["in_channels"],
+        channels=colour_names(arguments["in_channels"]),
         size_multiple=DWFormer.size_multiple,
         tile=SIDE,
         overlap=SIDE // 4,

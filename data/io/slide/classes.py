@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ....core.weights.card import Card
+from ....core.weights.card import RGB, Card
 
 Kind = Literal["labels", "probabilities", "picture", "values"]
 COLOURS = ((230, 25, 75), (0, 114, 178), (240, 180, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0))
-RGB = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)

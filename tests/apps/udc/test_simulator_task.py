@@ -58,9 +58,9 @@ def test_the_losses_are_those_of_the_authors():
     degraded, clean = pair()
     made.log = lambda *_, **__: None
     verdicts = iter([torch.tensor([0.5]), torch.tensor([0.25])])
-    made._verdict = lambda *_: next(verdicts)
+    made.verdict = lambda *_: next(verdicts)
     assert abs(made.discriminator_loss((degraded, clean)).item() - (0.5 * 0.5**2 + 0.5 * 0.25**2)) < 1e-6
-    made._verdict = lambda *_: torch.tensor([0.5])
+    made.verdict = lambda *_: torch.tensor([0.5])
     made.net.forward = lambda x: x
     expected = 0.5 * 0.5**2 + 10 * (clean - degraded).abs().mean().item()
     assert abs(made.training_loss((degraded, clean)).item() - expected) < 1e-5
