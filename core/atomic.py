@@ -24,15 +24,15 @@ def written_beside(path: Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except Exception as error:
-        _name_file(error, path)
+        _name_file(error, part, path)
         raise
     finally:
         part.unlink(missing_ok=True)
 
 
-def _name_file(error: BaseException | None, path: Path) -> None:
-    """Tell the system's errors behind `error` the file, which a full disk does not name."""
+def _name_file(error: BaseException | None, part: Path, path: Path) -> None:
+    """Tell the system's errors behind `error` the file, which a full disk does not name, and a writer by `part`."""
     while error is not None:
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.filename in (None, str(part)):
             error.filename = str(path)
         error = error.__cause__ or error.__context__

@@ -2,6 +2,10 @@
 
 import errno
 import os
+from pathlib import Path
+
+LEAST_ROOM = 1 << 20  # bytes on a disk that is not full
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(ValueError):
@@ -25,9 +29,17 @@ def machine_fault(error: BaseException | None) -> str | None:
     while error is not None:
         number = getattr(error, "errno", None)
         file = getattr(error, "filename", None)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        if number in FULL or "No space left on device" in str(error):
             return f"the disk is full{f': {file}' if file else ''}; make room, then give the same command again"
         if number in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
             return f"{file}: {os.strerror(number).lower()}; choose another place or change its permissions"
         error = error.__cause__ or error.__context__
     return None
+
+
+def unwritten(path: Path, reason: object) -> OSError:
+    """Return the error of a file that a library could not write, which may not tell that the disk is full."""
+    status = os.statvfs(path.parent)
+    is_full = "No space" in str(reason) or status.f_bavail * status.f_frsize < LEAST_ROOM
+    number = errno.ENOSPC if is_full else errno.EIO
+    return OSError(number, f"{os.strerror(number)} ({reason})", str(path))

@@ -1,9 +1,18 @@
-"""The context in which GDAL is called."""
+"""The contexts in which GDAL is called."""
 
 from __future__ import annotations
 
-import rasterio
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from ...core.errors import unwritten
+
+FAULTS = (RasterioError, rasterio._err.CPLE_BaseError, SystemError)  # what writing may raise
 CACHE = 16 << 20  # bytes of decoded blocks that GDAL keeps
 
 
@@ -17,3 +26,18 @@ def gdal(**options: str) -> rasterio.Env:
         GDAL_ERROR_ON_LIBJPEG_WARNING="YES",  # else what cannot be decoded is grey
         **{"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", **options},
     )
+
+
+@contextmanager
+def writing(path: Path, **options: str) -> Iterator[None]:
+    """Give the context for writing a file, which may lie nowhere on the earth.
+
+    Raises:
+        OSError: the file cannot be written, for instance because the disk is full.
+    """
+    with gdal(**options), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            yield
+        except FAULTS as error:
+            raise unwritten(path, error) from None

@@ -6,7 +6,6 @@ FFmpeg decodes, and encodes MPEG-4 (.mp4, .mov, .mkv) and Motion JPEG (.avi); so
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -19,7 +18,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ...core.errors import UserError
+from ...core.errors import UserError, unwritten
 from ...core.inference.streams import Carry, Window
 from ...core.outlines import outlined_classes
 from ...core.weights.card import Card
@@ -329,9 +328,7 @@ class VideoSink(_FrameByFrame):
         except UserError:
             count = 0
         if count != self.source.shape[1]:
-            status = os.statvfs(self.path.parent)
-            number = errno.ENOSPC if status.f_bavail * status.f_frsize < 1 << 20 else errno.EIO
-            raise OSError(number, f"{os.strerror(number)} ({count} of its frames are there)", str(self.path))
+            raise unwritten(self.path, f"{count} of its frames are there")
         yield
         os.replace(self.part, self.path)
 

@@ -14,11 +14,12 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
-from ....core.errors import UserError
+from ....core.errors import UserError, unwritten
 from ....core.weights.label import Label
 from ...geometry import RasterGeometry
+from ..gdal import FAULTS
 from ..spool import Spool
 from ..tiff_layout import read_layout
 from .raster import MEGABYTE, Window, gdal
@@ -131,9 +132,8 @@ def write_geotiff(spool: Spool, part: Path, description: Description, geometry: 
         if cog:
             _optimise(plain, part, description)
         _verify(spool, part, description)
-    except (RasterioError, rasterio._err.CPLE_BaseError, SystemError, UserError) as error:
-        number = errno.ENOSPC if "No space" in str(error) or _is_full(part) else errno.EIO
-        raise OSError(number, f"{os.strerror(number)} ({error})") from None
+    except (*FAULTS, UserError) as error:
+        raise unwritten(part, error) from None
     finally:
         if cog:
             plain.unlink(missing_ok=True)
@@ -294,8 +294,3 @@ def _next_to(nodata: np.generic) -> np.generic:
     if nodata.dtype.kind == "f":
         return np.nextafter(nodata, nodata.dtype.type(np.inf))
     return nodata + nodata.dtype.type(1) if nodata < np.iinfo(nodata.dtype).max else nodata - nodata.dtype.type(1)
-
-
-def _is_full(path: Path) -> bool:
-    status = os.statvfs(path.parent)
-    return status.f_bavail * status.f_frsize < 1 << 20

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from ....core.errors import UserError
 from ....core.weights.card import Card
-from ..gdal import gdal
+from ..gdal import writing
 from ..sink import SpooledSink
 
 SUFFIXES = (".tif", ".tiff")
@@ -50,13 +46,11 @@ class ChannelsSink(SpooledSink):
 
     def encode(self, part: Path) -> None:
         """Write the file."""
-        with gdal(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            try:
-                with self.spool.raster() as raw, rasterio.open(raw, "r+", driver="ENVI") as dataset:
-                    for number, name in enumerate(self.names, start=1):
-                        dataset.set_band_description(number, name)
-                    rasterio.shutil.copy(dataset, part, driver="GTiff", **OPTIONS)
-            except (RasterioError, rasterio._err.CPLE_BaseError, SystemError) as error:
-                number = errno.ENOSPC if "No space" in str(error) else errno.EIO
-                raise OSError(number, f"{os.strerror(number)} ({error})", str(part)) from None
+        with (
+            writing(part, GDAL_DISABLE_READDIR_ON_OPEN="TRUE"),
+            self.spool.raster() as raw,
+            rasterio.open(raw, "r+", driver="ENVI") as dataset,
+        ):
+            for number, name in enumerate(self.names, start=1):
+                dataset.set_band_description(number, name)
+            rasterio.shutil.copy(dataset, part, driver="GTiff", **OPTIONS)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import errno
-import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import rasterio.shutil
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 
 from ....core.errors import UserError
-from ..gdal import gdal
+from ..gdal import writing
 from ..spool import Spool
 from .jpeg import LARGEST_SIDE, write_jpeg
 
@@ -73,18 +70,13 @@ def _copy(spool: Spool, path: Path, driver: str, icc_profile: bytes | None) -> N
     if driver == "GTiff":
         options["PHOTOMETRIC"] = "RGB" if spool.shape[0] in (RGB, RGB_ALPHA) else "MINISBLACK"
         options["ALPHA"] = "NON-PREMULTIPLIED" if spool.shape[0] in (GREY_ALPHA, RGB_ALPHA) else "NO"
-    with gdal(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        try:
-            # Opened for update because the profile can be handed over only as the data set's own.
-            with spool.raster() as raw, rasterio.open(raw, "r+", driver="ENVI") as dataset:
-                if icc_profile:
-                    dataset.update_tags(ns="COLOR_PROFILE", SOURCE_ICC_PROFILE=base64.b64encode(icc_profile).decode())
-                rasterio.shutil.copy(dataset, path, driver=driver, **options)
-            _verify(spool, path, driver)
-        except (RasterioError, rasterio._err.CPLE_BaseError, SystemError) as error:
-            number = errno.ENOSPC if "No space" in str(error) or _is_full(path) else errno.EIO
-            raise OSError(number, f"{os.strerror(number)} ({error})", str(path)) from None
+    with writing(path, GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
+        # Opened for update because the profile can be handed over only as the data set's own.
+        with spool.raster() as raw, rasterio.open(raw, "r+", driver="ENVI") as dataset:
+            if icc_profile:
+                dataset.update_tags(ns="COLOR_PROFILE", SOURCE_ICC_PROFILE=base64.b64encode(icc_profile).decode())
+            rasterio.shutil.copy(dataset, path, driver=driver, **options)
+        _verify(spool, path, driver)
 
 
 def _verify(spool: Spool, path: Path, driver: str) -> None:
@@ -98,8 +90,3 @@ def _verify(spool: Spool, path: Path, driver: str) -> None:
             stop = min(top + BAND, file.height)
             if not np.array_equal(file.read(window=((top, stop), (0, file.width))), spool.rows(top, stop)):
                 raise RasterioError("other pixels are read than were written")
-
-
-def _is_full(path: Path) -> bool:
-    status = os.statvfs(path.parent)
-    return status.f_bavail * status.f_frsize < 1 << 20

@@ -6,23 +6,19 @@ computed; no outline is drawn there, and the preview shows the slide alone. Arra
 
 from __future__ import annotations
 
-import errno
-import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterWindow
 from scipy import ndimage
 
 from ....core.errors import UserError
 from ....core.weights.card import Card
 from ...geometry import SlideGeometry
-from ..gdal import gdal
+from ..gdal import writing
 from ..sink import SpooledSink
 from .classes import SlideClass, channels_of, classes_of, kind_of
 from .outlines import annotation, areas_of, outlines, regions_of, write_annotations
@@ -111,20 +107,15 @@ class HeatmapSink(SlideSink):
 
     def encode(self, part: Path) -> None:
         """Write the file."""
-        with gdal(GDAL_TIFF_INTERNAL_MASK="NO"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            try:
-                with rasterio.open(part, "w", **self._profile()) as file:
-                    self._describe(file)
-                    for window in _windows(self.spool.shape[1:]):
-                        rows, columns = window
-                        place = RasterWindow.from_slices(rows, columns)
-                        file.write(self.spool.read(window), window=place)
-                with rasterio.open(part, "r+") as file:
-                    file.build_overviews(self._factors(), self._resampling())
-            except (RasterioError, rasterio._err.CPLE_BaseError, SystemError) as error:
-                number = errno.ENOSPC if "No space" in str(error) or _is_full(part) else errno.EIO
-                raise OSError(number, f"{os.strerror(number)} ({error})", str(part)) from None
+        with writing(part, GDAL_TIFF_INTERNAL_MASK="NO"):
+            with rasterio.open(part, "w", **self._profile()) as file:
+                self._describe(file)
+                for window in _windows(self.spool.shape[1:]):
+                    rows, columns = window
+                    place = RasterWindow.from_slices(rows, columns)
+                    file.write(self.spool.read(window), window=place)
+            with rasterio.open(part, "r+") as file:
+                file.build_overviews(self._factors(), self._resampling())
 
     def _profile(self) -> dict[str, object]:
         channels, height, width = self.spool.shape
@@ -251,8 +242,3 @@ def _windows(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
     for top in range(0, height, TILE):
         for left in range(0, width, 16 * TILE):
             yield slice(top, min(top + TILE, height)), slice(left, min(left + 16 * TILE, width))
-
-
-def _is_full(path: Path) -> bool:
-    status = os.statvfs(path.parent)
-    return status.f_bavail * status.f_frsize < 1 << 20
