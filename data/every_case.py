@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ..core.errors import UserError
 from ..core.inference.progress import Reporter
-from .datasets.volume_case import VolumeCase
 
+Case = TypeVar("Case", bound=Hashable)
 T = TypeVar("T")
 
 
 def every_case(
-    cases: Sequence[VolumeCase], function: Callable[[VolumeCase], T], workers: int, first: int = 0, told: str = ""
+    cases: Sequence[Case],
+    function: Callable[[Case], T],
+    workers: int,
+    noun: str = "cases",
+    first: int = 0,
+    told: str = "",
 ) -> list[T]:
     """Return what a function makes of each case.
 
@@ -22,23 +27,24 @@ def every_case(
         cases: of which the same may come several times.
         function: called once for each.
         workers: threads.
+        noun: what the cases are.
         first: number of the case to begin with, so that processes that share a cache do not do the same at once.
         told: what is done, reported where it takes long; "" reports nothing.
 
     Raises:
         UserError: the function raised it; says for how many cases and for which first.
     """
-    results: dict[VolumeCase, T] = {}
-    problems: dict[VolumeCase, str] = {}
+    results: dict[Case, T] = {}
+    problems: dict[Case, str] = {}
 
-    def call(case: VolumeCase) -> None:
+    def call(case: Case) -> None:
         try:
             results[case] = function(case)
         except UserError as error:
             problems[case] = str(error)
 
     works = dict.fromkeys([*cases[first:], *cases[:first]])
-    with Reporter(1, quiet=not told, unit="cases") as reporter, ThreadPoolExecutor(max(workers, 1)) as pool:
+    with Reporter(1, quiet=not told, unit=noun) as reporter, ThreadPoolExecutor(max(workers, 1)) as pool:
         reporter.start(told)
         for done, _ in enumerate(pool.map(call, works), 1):
             reporter.progress(done, len(works))
@@ -46,5 +52,5 @@ def every_case(
     if len(lines) == 1:
         raise UserError(lines[0])
     if lines:
-        raise UserError(f"{len(lines)} of {len(works)} cases cannot be used; the first: {lines[0]}")
+        raise UserError(f"{len(lines)} of {len(works)} {noun} cannot be used; the first: {lines[0]}")
     return [results[case] for case in cases]

@@ -14,7 +14,7 @@ from ..core.errors import UserError
 from .check import with_progress
 from .checks import Report, check_files, check_folder, times
 from .datasets.group_split import Part, groups_of
-from .datasets.image_masks import found_group, group_expression
+from .datasets.patient_cases import found_group, group_expression
 from .fingerprint import Facts
 from .io.formats import Kind
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any, ClassVar
 
 from ..core.errors import UserError
 from .datasets.patient_split import Labelled, fold_of_patients, split_patients
-from .loaders import LoadedData
+from .loaders import LoadedData, digest_of, licences_of, shared_with_training
 
 Parts = dict[str, list[Any]]
 """{name of the part: what is in it, see `Labelled`}"""
@@ -25,10 +24,11 @@ class LabelledData(LoadedData):
         validation_share: share of the patients of `train` that validate where `validation` is None.
         test_share: share of the patients of `train` that are kept for `test`.
         classes: names of the classes in their order; None for the order of the source, else of the names.
-        seed: seed of the order and of other draws.
         split_seed: another seed gives another split of the patients.
         fold: number of the fold of the patients that validates, from 0; None takes `validation_share`.
         folds: how many folds there are.
+        workers: loading processes.
+        seed: seed of the order and of other draws.
     """
 
     noun: ClassVar[str]  # what is labelled
@@ -36,17 +36,18 @@ class LabelledData(LoadedData):
     def __init__(
         self,
         train: Sequence[Any],
-        validation: Sequence[Any] | None,
-        test: dict[str, Any] | None,
-        validation_share: float,
-        test_share: float,
-        classes: Sequence[str] | None,
-        seed: int,
-        split_seed: int,
+        validation: Sequence[Any] | None = None,
+        test: dict[str, Any] | None = None,
+        validation_share: float = 0.1,
+        test_share: float = 0.0,
+        classes: list[str] | None = None,
+        split_seed: int = 0,
         fold: int | None = None,
         folds: int = 5,
+        workers: int = 2,
+        seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(workers, seed)
         for name, share in (("validation_share", validation_share), ("test_share", test_share)):
             if not 0 <= share < 1:
                 raise UserError(f"data.{name} {share}: give a share from 0 to below 1.")
@@ -60,7 +61,6 @@ class LabelledData(LoadedData):
         split = validation is None and fold is None
         self.shares = {"validation": validation_share if split else 0.0, "test": test_share}
         self.given_classes = classes
-        self.seed = seed
         self.split_seed = split_seed
         self.fold = fold
         self.folds = folds
@@ -108,14 +108,13 @@ class LabelledData(LoadedData):
 
         Names stand in the digest alone, as they may tell who the patients are.
         """
-        sources = [*self.train_sources, *(self.validation_sources or ()), *(self.test_sources or {}).values()]
-        licences = sorted({each.licence for each in sources if each.licence})
+        licences = licences_of(self.train_sources, self.validation_sources or (), (self.test_sources or {}).values())
         return {"licences": licences, "classes": list(self.classes)} | {
             name: {
                 f"{self.noun}s": len(members),
                 "patients": len({each.person for each in members}),
                 "labels": {label: sum(each.label == label for each in members) for label in self.classes},
-                "sha256": sha256("\n".join(f"{each.name}\t{each.label}" for each in members).encode()).hexdigest(),
+                "sha256": digest_of(f"{each.name}\t{each.label}" for each in members),
             }
             for name, members in self.used.items()
         }
@@ -181,11 +180,9 @@ class LabelledData(LoadedData):
 
     def _check_patients(self) -> None:
         """Refuse a patient that is trained on and scored."""
-        known = {self.owner(each) for each in self.used.get("train", [])} - {""}
-        for name, members in self.used.items():
-            shared = sorted({self.owner(each) for each in members} & known) if name != "train" else []
-            if shared:
-                raise UserError(
-                    f"{len(shared)} patients are in the training and the {name} set, such as {shared[0]!r}; "
-                    "split by patient, or leave out data.validation to have it done."
-                )
+        owners = {name: {self.owner(each) for each in members} - {""} for name, members in self.used.items()}
+        for name, shared in shared_with_training(owners):
+            raise UserError(
+                f"{len(shared)} patients are in the training and the {name} set, such as {shared[0]!r}; "
+                "split by patient, or leave out data.validation to have it done."
+            )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
-from pathlib import Path
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -15,14 +13,14 @@ from torch import Tensor
 
 from ..core.errors import UserError
 from .datasets.balanced_sampling import BalancedSampler
-from .datasets.cache import PixelCache, user_cache
 from .datasets.mask_decoding import Decoded
 from .datasets.mask_values import MaskCode
 from .datasets.masked_files import MaskedFile
 from .datasets.masked_images import MaskSource
 from .datasets.masked_samples import Entry, EvaluationCases, TrainingMasks, in_cases
 from .datasets.sampling import TrainingSampler
-from .loaders import LoadedData
+from .every_case import every_case
+from .loaders import SourceData, digest_of, shared_with_training
 from .transforms import MaskAugmentation
 
 logger = logging.getLogger(__name__)
@@ -31,7 +29,7 @@ Parts = dict[str, list[list[Entry]]]
 """{name of the set: entries of each of its sources}"""
 
 
-class SegmentationData(LoadedData):
+class SegmentationData(SourceData):
     """Images with masks. The channels and the number of classes are the network's.
 
     All images and masks are read and held against each other once, before training, and kept decoded; what cannot be
@@ -45,15 +43,14 @@ class SegmentationData(LoadedData):
         size: (rows, columns) of training images, pixels.
         crop: take random parts of that size; False resizes whole images without regard to their proportions.
         batch_size: images of one step over all processes.
-        repeats: how often every image comes in one epoch.
         augment: albumentations transforms that keep the size, applied to image and mask together; none without.
         soft: give masks resized as images are, as shares of the object between 0 and 1; for two classes.
         balance: draw a class first, all equally often, then one of the images that hold it.
         evaluate_by: score each "image", or all of a "group" (the slices of a patient or volume) as one case.
-        workers: loading processes.
-        seed: seed of the order, the crops and the augmentation.
-        cache: folder for decoded and resized images; None means the user's cache folder.
+        **kwargs: see `SourceData`.
     """
+
+    cache_name = "segmentation"
 
     def __init__(
         self,
@@ -63,46 +60,34 @@ class SegmentationData(LoadedData):
         size: tuple[int, int] = (256, 256),
         crop: bool = False,
         batch_size: int = 8,
-        repeats: int = 1,
         augment: list[Any] | None = None,
         soft: bool = False,
         balance: bool = False,
         evaluate_by: Literal["image", "group"] = "image",
-        workers: int = 2,
-        seed: int = 0,
-        cache: Path | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.train_sources = train
-        self.validation_sources = {"validation": validation}
-        self.test_sources = {name: [source] for name, source in (test or {}).items()} or self.validation_sources
+        super().__init__(train, validation, test, batch_size, **kwargs)
         self.size = (size[0], size[1])
         self.crop = crop
-        self.batch_size = batch_size
-        self.repeats = repeats
         self.augmentation = MaskAugmentation(augment or ())
         self.soft = soft
         self.balance = balance
         self.evaluate_by = evaluate_by
-        self.workers = workers
-        self.seed = seed
-        self.cache = PixelCache(Path(cache or user_cache() / "segmentation"))
         self.facts: dict[str, Any] = {}
 
     def setup(self, stage: str) -> None:
         """List, read and check what the stage needs, so that what is wrong is told before any work."""
         self._check_options()
-        sets = self.validation_sources if stage in ("fit", "validate") else self.test_sources
-        wanted = ({"train": self.train_sources} if stage == "fit" else {}) | sets
+        wanted = self.sources(stage)
         parts = {name: self._entries(name, sources) for name, sources in wanted.items()}
         self._check_intensity(wanted)
         self._warn_of_shared(parts)
         self._prepare(parts)
-        cases = {name: [case for each in parts[name] for case in self._cases(each)] for name in sets}
-        self.evaluation = EvaluationCases(cases)
-        if stage == "fit":
-            self._set_up_training(parts["train"])
         self.facts = {name: [*map(_facts, wanted[name], parts[name])] for name in wanted}
+        if stage == "fit":
+            self._set_up_training(parts.pop("train"))
+        cases = {name: [case for each in entries for case in self._cases(each)] for name, entries in parts.items()}
+        self.evaluation = EvaluationCases(cases)
 
     def class_counts(self) -> Tensor:
         """Return the pixels of each class in the training masks, int64 (classes,), at the masks' own sizes."""
@@ -110,12 +95,15 @@ class SegmentationData(LoadedData):
 
     def sampler(self, rank: int, world: int) -> TrainingSampler | BalancedSampler:
         """Return the order of the images."""
-        images = len(self.training.entries)
-        length = images * self.repeats
         if not self.balance:
-            return TrainingSampler(length, self.seed, rank, world)
+            return super().sampler(rank, world)
         members = [np.flatnonzero(column) for column in self.counts.T]
-        return BalancedSampler(members, images, length, self.seed, rank, world)
+        return BalancedSampler(members, self.images, self.images * self.repeats, self.seed, rank, world)
+
+    @property
+    def images(self) -> int:
+        """Number of the training images."""
+        return len(self.training.entries)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data in use: {part: [layout, licence, numbers and a digest, by source]}.
@@ -170,25 +158,16 @@ class SegmentationData(LoadedData):
             UserError: files cannot be used; says how many and which is the first.
         """
         works = [(name, file) for name, sources in parts.items() for each in sources for file in _files(each)]
-        with ThreadPoolExecutor(max(self.workers, 1)) as pool:
-            problems = [each for each in pool.map(lambda work: self._problem(*work), works) if each]
-        if len(problems) == 1:
-            raise UserError(problems[0])
-        if problems:
-            raise UserError(f"{len(problems)} of {len(works)} images or masks cannot be used; the first: {problems[0]}")
+        every_case(works, lambda work: self._read(*work), self.workers, "images or masks")
 
-    def _problem(self, name: str, file: MaskedFile) -> str | None:
+    def _read(self, name: str, file: MaskedFile) -> None:
         decoded = Decoded(file)
-        try:
-            file.counts(decoded)
-            file.facts(decoded)
-            if name == "train":
-                file.training(None if self.crop else self.size, decoded)
-            else:
-                file.whole(decoded)
-        except UserError as error:
-            return str(error)
-        return None
+        file.counts(decoded)
+        file.facts(decoded)
+        if name == "train":
+            file.training(None if self.crop else self.size, decoded)
+        else:
+            file.whole(decoded)
 
     def _cases(self, entries: list[Entry]) -> list[tuple[str, list[Entry]]]:
         return in_cases(entries, self.evaluate_by == "group")
@@ -214,11 +193,7 @@ class SegmentationData(LoadedData):
                 f"no training mask holds the class {self._class_name(int(absent[0]))}; correct the masks or their "
                 f"`values`, or give a network of fewer than {self._classes()} classes."
             )
-        if len(entries) * self.repeats < self.batch_size:
-            raise UserError(
-                f"one epoch has {len(entries) * self.repeats} images, fewer than data.batch_size {self.batch_size}; "
-                "make that smaller, or raise data.repeats."
-            )
+        self.check_epoch(len(entries) * self.repeats, "images")
         for file in _files(entries) if self.crop else ():
             height, width = file.facts().shape[2:]
             if height < self.size[0] or width < self.size[1]:
@@ -234,14 +209,12 @@ class SegmentationData(LoadedData):
         return f"{number} ({name})" if name else str(number)
 
     def _warn_of_shared(self, parts: Parts) -> None:
-        trained = {entry.case.image.resolve() for each in parts.get("train", []) for entry in each}
-        for name, sources in parts.items():
-            scored = {entry.case.image.resolve() for each in sources for entry in each}
-            if name != "train" and (shared := trained & scored):
-                logger.warning(
-                    "%d files of the %s set are trained on too, such as %s; its scores say nothing of new images.",
-                    *(len(shared), name, min(shared)),
-                )
+        files = {name: {each.case.image.resolve() for each in chain(*entries)} for name, entries in parts.items()}
+        for name, shared in shared_with_training(files):
+            logger.warning(
+                "%d files of the %s set are trained on too, such as %s; its scores say nothing of new images.",
+                *(len(shared), name, shared[0]),
+            )
 
     def _classes(self) -> int:
         return max(self.net.num_classes, 2)  # one output tells two classes apart
@@ -258,12 +231,11 @@ def _plain(intensity: dict[str, Any] | None) -> dict[str, Any]:
 
 def _facts(source: MaskSource, entries: list[Entry]) -> dict[str, Any]:
     files = [path for file in _files(entries) for path in (file.image, file.mask)]
-    names = "\n".join(f"{entry.case.group}\t{entry.case.name}" for entry in entries)
     return {
         "layout": type(source).__name__,
         "licence": source.licence,
         "images": len(entries),
         "groups": len({entry.case.group for entry in entries}),
         "bytes": sum(path.stat().st_size for path in files),
-        "sha256": sha256(names.encode()).hexdigest(),
+        "sha256": digest_of(f"{entry.case.group}\t{entry.case.name}" for entry in entries),
     }

@@ -57,6 +57,11 @@ def fit(image: np.ndarray, size: int | tuple[int, int], channels: int) -> np.nda
     return (x[0].expand(channels, -1, -1) * 255).round().clamp(0, 255).byte().numpy()
 
 
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Return samples of whole numbers, such as (C, H, W), as float32 in 0..1."""
+    return torch.from_numpy(image.astype(np.float32) / np.iinfo(image.dtype).max)
+
+
 def shown_range(source: Any, values: np.ndarray) -> tuple[float, float]:
     """Return the values that a grey DICOM image shows as black and white; see `read_unit_image`.
 

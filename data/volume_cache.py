@@ -6,15 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from functools import cache as once
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core.errors import UserError
 from ..core.weights.card import Card
-from .datasets.cache import PixelCache, identity
+from .datasets.cache import PixelCache, identity, recipe_of
 from .datasets.volume_case import VolumeCase
 from .volume_channels import open_labels, open_volume
 from .volume_checks import VolumeFacts, check_volume
@@ -65,7 +64,7 @@ class VolumeCache:
         """
         checked = once(lambda: check_volume(case, self.channels, self.classes, self.relabel))
         key = (*_identities(case.images, case.label), self.channels, self.classes, self.relabel, FACTS)
-        path, recipe = case.images[0], _digest(key)
+        path, recipe = case.images[0], recipe_of(*key)
         samples = self.arrays.get(path, f"samples-{recipe}", lambda: checked().samples)
         text = self.arrays.get(path, f"facts-{recipe}", lambda: _written(checked()))
         values = json.loads(bytes(text)).items()
@@ -81,11 +80,11 @@ class VolumeCache:
         """
         wanted = [getattr(card, name) for name in PREPARING]
         image, label = case.images[0], case.label
-        labels_recipe = _digest((*wanted[:2], self.relabel))
+        labels_recipe = recipe_of(*wanted[:2], self.relabel)
         labels = self.arrays.get(label, f"labels-{labels_recipe}", lambda: self._labels(case, card))
         return PreparedVolume(
             self.arrays.get(
-                image, f"image-{_digest((*_identities(case.images), *wanted))}", lambda: _image(case, card)
+                image, f"image-{recipe_of(*_identities(case.images), *wanted)}", lambda: _image(case, card)
             ),
             labels,
             self.arrays.get(label, f"places-{labels_recipe}", lambda: places_of(labels)),
@@ -118,10 +117,6 @@ def _identities(images: tuple[Path, ...], *others: Path) -> list[str]:
     if missing := next((each for each in paths if not each.exists()), None):
         raise UserError(f"{missing}: there is no such file.")
     return [identity(each) for each in paths]
-
-
-def _digest(key: tuple[Any, ...]) -> str:
-    return sha256(repr(key).encode()).hexdigest()[:12]
 
 
 def _written(facts: VolumeFacts) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from .datasets.sampling import CountingSampler
 from .datasets.volume_case import Modality, VolumeCase, VolumeSource, in_fold
 from .datasets.volume_patches import TrainingPatches
 from .every_case import every_case
-from .loaders import LoadedData
+from .loaders import LoadedData, digest_of, licences_of, shared_with_training
 from .volume_augmentation import VolumeAugmentation
 from .volume_cache import PREPARING, VolumeCache
 from .volume_checks import VolumeFacts
@@ -94,7 +93,7 @@ class VolumeData(LoadedData):
         seed: int = 0,
         cache: Path | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(workers, seed)
         if not 0 <= foreground_share <= 1:
             raise UserError(f"data.foreground_share {foreground_share}: give a share from 0 to 1.")
         if folds < 2 or not 0 <= fold < folds:
@@ -117,8 +116,6 @@ class VolumeData(LoadedData):
         self.spacing = spacing and (spacing[0], spacing[1], spacing[2])
         self.orientation = orientation
         self.window = window
-        self.workers = workers
-        self.seed = seed
         self.cache = Path(cache or user_cache() / "volumes")
         self.used: dict[str, list[VolumeCase]] = {}  # what the stage that was set up reads
 
@@ -223,8 +220,7 @@ class VolumeData(LoadedData):
 
         Names stand in the digest alone, as they may tell who the patients are.
         """
-        sources = [*self.train_sources, *(self.validation_sources or ()), *(self.test_sources or {}).values()]
-        licences = sorted({each.licence for each in sources if each.licence})
+        licences = licences_of(self.train_sources, self.validation_sources or (), (self.test_sources or {}).values())
         return {"licences": licences} | {name: _facts(cases) for name, cases in self.used.items()}
 
     @cached_property
@@ -282,7 +278,7 @@ class VolumeData(LoadedData):
     def _each(self, cases: Sequence[VolumeCase], function: Callable[[VolumeCase], Any], told: str = "") -> list[Any]:
         """Call a function that keeps its results with each case, on all threads; processes begin at other cases."""
         first = self.trainer.global_rank * len(cases) // self.trainer.world_size
-        return every_case(cases, function, self.workers, first, "" if self.trainer.global_rank else told)
+        return every_case(cases, function, self.workers, "cases", first, "" if self.trainer.global_rank else told)
 
     def _check_classes(self, facts: Sequence[VolumeFacts]) -> None:
         absent = np.flatnonzero(np.sum([each.counts for each in facts], axis=0) == 0)
@@ -295,15 +291,12 @@ class VolumeData(LoadedData):
             )
 
     def _warn_of_shared(self) -> None:
-        trained = {case.group: case for case in self.used.get("train", [])}
-        for name, cases in self.used.items():
-            shared = [case for case in cases if case.group in trained] if name != "train" else []
-            if shared:
-                logger.warning(
-                    "%d cases of the %s set are of patients who are trained on too, such as %s; its scores say nothing "
-                    "of new patients.",
-                    *(len(shared), name, shared[0].name),
-                )
+        patients = {name: [case.group for case in cases] for name, cases in self.used.items()}
+        for name, shared in shared_with_training(patients):
+            logger.warning(
+                "%d patients of the %s set are trained on too, such as %s; its scores say nothing of new patients.",
+                *(len(shared), name, shared[0]),
+            )
 
     def _takes(self, patch: Extent) -> bool:
         """Tell whether the network takes a patch; True where that cannot be told beforehand."""
@@ -355,13 +348,12 @@ def _listed(sources: Sequence[VolumeSource]) -> list[VolumeCase]:
 
 
 def _facts(cases: Sequence[VolumeCase]) -> dict[str, Any]:
-    names = "\n".join(f"{each.group}\t{each.name}" for each in cases)
     files = [path for each in cases for path in (*each.images, each.label)]
     return {
         "cases": len(cases),
         "patients": len({each.group for each in cases}),
         "bytes": sum(path.stat().st_size for path in files),
-        "sha256": sha256(names.encode()).hexdigest(),
+        "sha256": digest_of(f"{each.group}\t{each.name}" for each in cases),
     }
 
 

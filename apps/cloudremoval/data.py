@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...core.errors import UserError
-from ...data.datasets.cache import PixelCache, user_cache
-from ...data.datasets.sampling import TrainingSampler
 from ...data.datasets.scene_files import SceneFiles
 from ...data.datasets.scene_series import CHANNELS, SceneSource
-from ...data.loaders import LoadedData
+from ...data.loaders import SourceData, digest_of, shared_with_training
 from .clouds import cloud_mask
 from .composing import ComposedClouds, turned
 from .scene_samples import Sample, Samples, SeriesSamples
@@ -31,7 +27,7 @@ by `cloud_mask`. Cases also have "set", "name" and "place", lists of one text.
 """
 
 
-class CloudRemovalData(LoadedData):
+class CloudRemovalData(SourceData):
     """Several dates of places with the cloud-free image that they should become.
 
     Args:
@@ -41,16 +37,14 @@ class CloudRemovalData(LoadedData):
         patch: side of a training patch in pixels.
         case_side: scenes that are longer than this in pixels are scored in parts.
         batch_size: patches of one step over all processes.
-        repeats: how often every scene gives a patch in one epoch.
-        workers: loading processes.
-        seed: of the order, the crops, the composed clouds, the flips and the turns.
-        cache: folder for decoded scenes, four bytes for each pixel and band; None means the user's cache folder.
+        **kwargs: see `SourceData`; decoded scenes take four bytes for each pixel and band.
 
     Attributes:
         channels: of each date.
     """
 
     collate = None
+    cache_name = "cloudremoval"
     channels = CHANNELS
 
     def __init__(
@@ -61,40 +55,25 @@ class CloudRemovalData(LoadedData):
         patch: int = 256,
         case_side: int = 512,
         batch_size: int = 4,
-        repeats: int = 1,
-        workers: int = 2,
-        seed: int = 0,
-        cache: Path | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self.train_sources = train
-        self.validation_sources = {"validation": validation}
-        self.test_sources = {name: [source] for name, source in (test or {}).items()} or self.validation_sources
+        super().__init__(train, validation, test, batch_size, **kwargs)
         self.patch = patch
         self.case_side = case_side
-        self.batch_size = batch_size
-        self.repeats = repeats
-        self.workers = workers
-        self.seed = seed
-        self.files = SceneFiles(PixelCache(cache or user_cache() / "cloudremoval"), cloud_mask)
+        self.files = SceneFiles(self.cache, cloud_mask)
         self.used: dict[str, list[tuple[SceneSource | ComposedClouds, Samples]]] = {}
 
     def setup(self, stage: str) -> None:
         """List and decode what the stage needs, so that what is wrong is told before any work."""
         self.check_batch_size()
-        wanted = self.validation_sources if stage in ("fit", "validate") else self.test_sources
-        sets = {name: self._opened(sources) for name, sources in wanted.items()}
-        self.used = ({"train": self._opened(self.train_sources)} if stage == "fit" else {}) | sets
+        self.used = {name: self._opened(sources) for name, sources in self.sources(stage).items()}
         self._check_dates()
         self._check_places()
-        self.evaluation = EvaluationScenes({name: _samples(opened) for name, opened in sets.items()}, self.case_side)
+        parts = {name: [samples for _, samples in opened] for name, opened in self.used.items()}
         if stage == "fit":
-            self.training = TrainingScenes(_samples(self.used["train"]), self.patch, self.seed)
-            if len(self.training) * self.repeats < self.batch_size:
-                raise UserError(
-                    f"one epoch has {len(self.training) * self.repeats} patches, fewer than data.batch_size "
-                    f"{self.batch_size}; raise data.repeats, so that every scene gives more patches."
-                )
+            self.training = TrainingScenes(parts.pop("train"), self.patch, self.seed)
+            self.check_epoch(self.images * self.repeats, "patches")
+        self.evaluation = EvaluationScenes(parts, self.case_side)
 
     @property
     def dates(self) -> int:
@@ -111,9 +90,10 @@ class CloudRemovalData(LoadedData):
         """How results are told beside those in reflectance: as "new" or "old" Sen2_MTC, or only in "reflectance"."""
         return self._told("protocol")
 
-    def sampler(self, rank: int, world: int) -> TrainingSampler:
-        """Return the order of the patches."""
-        return TrainingSampler(len(self.training) * self.repeats, self.seed, rank, world)
+    @property
+    def images(self) -> int:
+        """Number of the training scenes."""
+        return len(self.training)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the data in use: {part: [layout, licence, scenes, places, digest, by source]}."""
@@ -124,7 +104,7 @@ class CloudRemovalData(LoadedData):
                     "licence": source.licence,
                     "scenes": len(samples.names),
                     "places": len(samples.places),
-                    "sha256": sha256("\n".join([*samples.names, *sorted(samples.places)]).encode()).hexdigest(),
+                    "sha256": digest_of([*samples.names, *sorted(samples.places)]),
                 }
                 for source, samples in opened
             ]
@@ -158,14 +138,12 @@ class CloudRemovalData(LoadedData):
 
     def _check_places(self) -> None:
         """Refuse a place that is trained on and scored."""
-        known = {place for _, samples in self.used.get("train", []) for place in samples.places}
-        for name, opened in self.used.items():
-            shared = sorted({place for _, samples in opened for place in samples.places} & known)
-            if name != "train" and shared:
-                raise UserError(
-                    f"{len(shared)} places are in the training and the {name} set, such as {shared[0]!r}; split by "
-                    "place, with `part` or `places` of the layouts."
-                )
+        used = {name: [place for _, each in opened for place in each.places] for name, opened in self.used.items()}
+        for name, shared in shared_with_training(used):
+            raise UserError(
+                f"{len(shared)} places are in the training and the {name} set, such as {shared[0]!r}; split by "
+                "place, with `part` or `places` of the layouts."
+            )
 
 
 class TrainingScenes(Dataset[Batch]):
@@ -212,10 +190,6 @@ class EvaluationScenes(Dataset[Batch]):
         """Return a case, see `Batch`, without N."""
         name, samples, case = self.cases[index]
         return {"set": name, "name": case.name, "place": case.place} | _tensors(samples.case(case))
-
-
-def _samples(opened: Sequence[tuple[Any, Samples]]) -> list[Samples]:
-    return [samples for _, samples in opened]
 
 
 def _tensors(sample: Sample) -> dict[str, Tensor]:

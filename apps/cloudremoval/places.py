@@ -10,7 +10,7 @@ from ...core.errors import UserError
 from ...core.inference.batch import Item, pair_paths
 from ...core.weights.card import Card, Unit
 from ...data.datasets.dated_places import IMAGES, MASKS
-from ...data.io.geotiff import SUFFIXES, GeoTiffSource
+from ...data.io.geotiff import SUFFIXES, GeoTiffSource, rasters_in
 from .cloudy_series import CloudySeries
 
 
@@ -84,10 +84,10 @@ def find_place(folder: Path, masks: Path | None = None) -> Place | None:
         folder: holds dated GeoTIFFs, or a folder `image` that does; beside this may stand a folder `cloud_mask`.
         masks: a folder of masks, or of folders of them with the names of places, in place of `cloud_mask`.
     """
-    images = next((folder / name for name in (*IMAGES, "") if holds_rasters(folder / name)), None)
+    images = next((folder / name for name in (*IMAGES, "") if rasters_in(folder / name)), None)
     if images is None:
         return None
-    own = next((folder / name for name in MASKS if holds_rasters(folder / name)), None)
+    own = next((folder / name for name in MASKS if rasters_in(folder / name)), None)
     if masks is not None:
         named = masks / folder.resolve().name
         own = named if named.is_dir() else masks
@@ -146,13 +146,6 @@ def pair_places(
     )
     taken = {path.resolve() for path in inputs}
     return [_with_masks(item, masks, taken) for item in items]
-
-
-def holds_rasters(folder: Path) -> bool:
-    """Tell whether a folder holds TIFF files."""
-    if not folder.is_dir():
-        return False
-    return any(each.suffix.lower() in SUFFIXES and not each.name.startswith(".") for each in folder.iterdir())
 
 
 def _check_masks(masks: Path | None) -> None:

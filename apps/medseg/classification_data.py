@@ -8,13 +8,11 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from ...core.errors import UserError
 from ...data.datasets.cache import PixelCache, user_cache
 from ...data.datasets.class_sampling import ClassSampler, Sampling
 from ...data.datasets.labelled import LabelledImage, LabelledPixels, LabelledSource, TrainingImages, WholeImages
-from ...data.datasets.sampling import ShareSampler
-from ...data.image_augmentation import ImageAugmentation
 from ...data.labelled_data import LabelledData
+from ...data.transforms import ImageAugmentation
 
 
 class ClassificationData(LabelledData):
@@ -26,48 +24,38 @@ class ClassificationData(LabelledData):
         train: training images.
         validation: images scored after every epoch; None takes a share of the training patients.
         test: {name of the set: images} scored by `test`; None takes `test_share`, or the validation images without it.
-        validation_share: share of the patients of `train` that validate where `validation` is None.
-        test_share: share of the patients of `train` that are kept for `test`.
-        classes: names of the classes in their order; None for the order of the layout, else of the names.
         size: side to which images are resized, pixels, without regard to their proportions.
         batch_size: images of one step over all processes.
         sampling: "natural" takes every image once an epoch; "balanced" draws classes equally often; "rebalanced"
             walks through the largest class and replaces an equal share of each batch by images of every other.
         augment: albumentations transforms that keep the size.
         align_inputs: show MEDUSA's body the augmented image; False shows it the unaugmented one, as COVID-Net does.
-        workers: loading processes.
-        seed: seed of the order and the augmentation.
-        split_seed: another seed gives another split of the patients.
         cache: folder for images at their final size; None means the user's cache folder.
+        **kwargs: see `LabelledData`.
     """
 
     noun = "image"
+    collate = None
 
     def __init__(
         self,
         train: list[LabelledSource],
         validation: list[LabelledSource] | None = None,
         test: dict[str, LabelledSource] | None = None,
-        validation_share: float = 0.1,
-        test_share: float = 0.0,
-        classes: list[str] | None = None,
         size: int = 480,
         batch_size: int = 16,
         sampling: Sampling = "natural",
         augment: list[Any] | None = None,
         align_inputs: bool = True,
-        workers: int = 2,
-        seed: int = 0,
-        split_seed: int = 0,
         cache: Path | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(train, validation, test, validation_share, test_share, classes, seed, split_seed)
+        super().__init__(train, validation, test, **kwargs)
         self.size = size
         self.batch_size = batch_size
         self.sampling = sampling
         self.augmentation = ImageAugmentation(augment or ())
         self.align_inputs = align_inputs
-        self.workers = workers
         self.cache = PixelCache(cache or user_cache() / "medseg")
 
     def setup(self, stage: str) -> None:
@@ -95,10 +83,7 @@ class ClassificationData(LabelledData):
         super().check_training(train)
         labels = [image.label for image in train]
         count = max(map(labels.count, self.classes)) if self.sampling == "rebalanced" else len(train)
-        if count < self.batch_size:
-            raise UserError(
-                f"one epoch has {count} images, fewer than data.batch_size {self.batch_size}; make that smaller."
-            )
+        self.check_epoch(count, "images")
 
     def _opened(self, images: list[LabelledImage]) -> LabelledPixels:
         pixels = LabelledPixels(images, self.classes, self.size, getattr(self.net, "in_channels", 3), self.cache)
@@ -107,10 +92,4 @@ class ClassificationData(LabelledData):
 
     def evaluation_loader(self) -> DataLoader:
         """Return batches of images as they are."""
-        sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(
-            self.evaluation,
-            batch_size=max(self.batch_size // self.trainer.world_size, 1),
-            sampler=sampler,
-            num_workers=self.workers,
-        )
+        return super().evaluation_loader(max(self.batch_size // self.trainer.world_size, 1), self.workers)

@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 
 from ...core.errors import UserError
 from ...data.datasets.cache import PixelCache, user_cache
-from ...data.datasets.pairs import Pair, to_tensor
+from ...data.datasets.pairs import Pair
 from ...data.io.image import read_image
+from ...data.unit_image import to_tensor
 from .physics import UnderDisplay
 
 WHOLE = 1  # keeps the noise of whole photographs apart from that of crops

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Literal
 
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 
 from ...core.errors import UserError
+from ...data.datasets.cache import recipe_of
 from .attenuation import Display
 
 Layout = Literal["stripes", "diamonds"]
@@ -154,7 +154,7 @@ class UnderDisplay:
     def digest(self) -> str:
         """A short text that differs where what is exposed does."""
         facts = {name: value for name, value in vars(self).items() if name not in ("point_spread", "panel")}
-        return sha256(repr((sorted(facts.items()), asdict(self.panel))).encode()).hexdigest()[:12]
+        return recipe_of(sorted(facts.items()), asdict(self.panel))
 
     def _colour_spread(self, wavelength_um: float) -> np.ndarray:
         offsets = (np.arange(BAND_SAMPLES) + 0.5) / BAND_SAMPLES - 0.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from ...core.errors import UserError
 from ...data.datasets.bag import Bag, BagSource
 from ...data.datasets.patient_split import Labelled, place_of
-from ...data.datasets.sampling import ShareSampler, TrainingSampler
+from ...data.datasets.sampling import TrainingSampler
+from ...data.every_case import every_case
 from ...data.labelled_data import LabelledData, Parts
 from .feature_facts import FACTS, alike, unfinite
 
@@ -56,39 +56,25 @@ class BagData(LabelledData):
         train: training bags.
         validation: bags scored after every epoch; None takes a share, or a fold, of the training patients.
         test: {name of the set: bags} scored by `test`; None takes `test_share`, or the validation bags without it.
-        validation_share: share of the patients of `train` that validate where `validation` is None.
-        test_share: share of the patients of `train` that are kept for `test`.
-        fold: number of the fold of the patients that validates, from 0; None takes `validation_share`.
-        folds: how many folds there are.
-        shots: train on so many bags of each class, drawn at random; None takes all.
-        classes: names of the classes in their order; None for the order of the source, else of the names.
-        workers: loading processes.
-        seed: seed of the order.
-        split_seed: another seed gives another split of the patients, other folds and other shots.
+        shots: train on so many bags of each class, drawn at random by `split_seed`; None takes all.
+        **kwargs: see `LabelledData`.
     """
 
     noun = "bag"
+    collate = None
 
     def __init__(
         self,
         train: list[BagSource],
         validation: list[BagSource] | None = None,
         test: dict[str, BagSource] | None = None,
-        validation_share: float = 0.1,
-        test_share: float = 0.0,
-        fold: int | None = None,
-        folds: int = 5,
         shots: int | None = None,
-        classes: list[str] | None = None,
-        workers: int = 2,
-        seed: int = 0,
-        split_seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(train, validation, test, validation_share, test_share, classes, seed, split_seed, fold, folds)
+        super().__init__(train, validation, test, **kwargs)
         if shots is not None and shots < 1:
             raise UserError(f"data.shots {shots}: give a number of bags of each class from 1, or leave it out.")
         self.shots = shots
-        self.workers = workers
         self.facts: dict[str, Any] = {}  # of the features: encoder, mpp and what else their files tell
 
     def listed(self, source: BagSource) -> list[Bag]:
@@ -102,11 +88,7 @@ class BagData(LabelledData):
     def open_parts(self, sets: Sequence[str]) -> None:
         """Read and check every bag."""
         bags = [bag for members in self.used.values() for bag in members]
-        with ThreadPoolExecutor(max(self.workers, 1)) as pool:
-            found = list(pool.map(self._checked, bags))
-        if problems := [each for each in found if isinstance(each, str)]:
-            more = f"{len(problems)} of {len(bags)} bags cannot be used; the first: " if len(problems) > 1 else ""
-            raise UserError(more + problems[0])
+        found = every_case(range(len(bags)), lambda number: self._checked(bags[number]), self.workers, "bags")
         self.facts = _common(bags, found)
         self.evaluation = Bags({name: self.used[name] for name in sets}, self.classes)
         if "train" in self.used:
@@ -145,27 +127,23 @@ class BagData(LabelledData):
             parts["train"] = _few(parts["train"], self.shots, self.split_seed)
         return parts
 
-    def _checked(self, bag: Bag) -> dict[str, Any] | str:
-        """Return what the file of a bag tells of its features, or what is wrong with it."""
-        try:
-            found = bag.read()
-        except UserError as error:
-            return str(error)
+    def _checked(self, bag: Bag) -> dict[str, Any]:
+        """Return what the file of a bag tells of its features; raises UserError where they cannot be used."""
+        found = bag.read()
         where = f"{bag.path}: {bag.name}"
         expected = getattr(self.net, "in_channels", found.values.shape[1])
         if found.values.shape[1] != expected:
-            return (
+            raise UserError(
                 f"{where} has features of {found.values.shape[1]} channels, but the network takes {expected}; all must "
                 "be of one encoder. Set model.net.in_channels, or make the features again."
             )
         if (problem := unfinite(found.values)) is not None:
-            return f"{where} {problem}."
+            raise UserError(f"{where} {problem}.")
         return {name: found.facts[name] for name in FACTS if name in found.facts}
 
     def evaluation_loader(self) -> DataLoader:
         """Return the bags one by one."""
-        sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(self.evaluation, batch_size=1, sampler=sampler, num_workers=self.workers)
+        return super().evaluation_loader(workers=self.workers)
 
 
 def _common(bags: Sequence[Bag], facts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from ...core.errors import UserError
 from .channel_files import ENDINGS
 from .group_split import Part, Shares
 from .masked_samples import natural_order
-from .split_file import cases_of
+from .patient_cases import PatientCases
 from .stem_pairs import stem_of
 from .volume_case import VolumeCase
 
 FRAME = re.compile(r"(patient\d+)_frame\d+")
 
 
-class ACDC:
+class ACDC(PatientCases):
     """The Automated Cardiac Diagnosis Challenge: each patient's heart at the end of diastole and of systole.
 
     Shows: cine MR, short axis, of healthy and diseased hearts. Channels: one. Units: arbitrary. Resolution: 0.8-1.9 mm,
@@ -38,10 +38,8 @@ class ACDC:
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
 
     def __init__(self, folder: Path, part: Part | None = None, shares: Shares = (0.7, 0.1, 0.2), seed: int = 0) -> None:
+        super().__init__(part=part, shares=shares, seed=seed)
         self.folder = Path(folder)
-        self.part = part
-        self.shares = shares
-        self.seed = seed
 
     def cases(self) -> list[VolumeCase]:
         """Return the frames of the part by patient.
@@ -60,7 +58,7 @@ class ACDC:
             raise UserError(f"{self.folder}: holds no patient001_frame01.nii.gz or the like; give the folder of ACDC.")
         if missing := [each.label for each in cases if not each.label.is_file()]:
             raise UserError(f"{missing[0]}: there is no such file; {len(missing)} of {len(cases)} frames lack labels.")
-        return cases_of(cases, self.part, self.shares, self.seed, self.folder)
+        return self.chosen(cases, self.folder)
 
     def _files(self) -> list[Path]:
         nested = self.folder / "imagesTr"

@@ -41,6 +41,11 @@ def identity(source: Path) -> str:
     return f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
 
 
+def recipe_of(*parts: object) -> str:
+    """Return a short text that tells plain values from others."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
 def user_cache() -> Path:
     """Return the folder for what can be made again."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foveal"

@@ -1,11 +1,11 @@
 """One folder of images for each class."""
 
-import re
 from pathlib import Path
 
 from ...core.errors import UserError
 from ..io.formats import is_single_image
 from .labelled import LabelledImage
+from .patient_cases import found_group, group_expression
 
 
 class ClassFolders:
@@ -26,7 +26,7 @@ class ClassFolders:
         self, folder: Path, patient: str | None = None, classes: list[str] | None = None, licence: str = ""
     ) -> None:
         self.folder = Path(folder)
-        self.patient = patient
+        self.patient = group_expression(patient, "patient")
         self.classes = tuple(classes or ())
         self.licence = licence
 
@@ -51,16 +51,6 @@ class ClassFolders:
         if not files:
             raise UserError(f"{folder} holds no images. Expected files such as *.png, *.jpg or *.dcm.")
         return [
-            LabelledImage(path.relative_to(self.folder).as_posix(), label, path, self._patient_of(path))
+            LabelledImage(path.relative_to(self.folder).as_posix(), label, path, found_group(path, self.patient) or "")
             for path in files
         ]
-
-    def _patient_of(self, path: Path) -> str:
-        if self.patient is None:
-            return ""
-        found = re.search(self.patient, path.name)
-        if found is None or not found.groups():
-            raise UserError(
-                f"{path}: the name tells no patient by the expression {self.patient!r} and its first group."
-            )
-        return found[1]

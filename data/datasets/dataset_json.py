@@ -11,9 +11,7 @@ from typing import Any, ClassVar
 
 from ...core.errors import UserError
 from .channel_files import Found
-from .group_split import Part, Shares
-from .image_masks import group_expression
-from .split_file import cases_of
+from .patient_cases import PatientCases
 from .volume_case import Modality, VolumeCase, grouped
 
 FILE = "dataset.json"
@@ -21,36 +19,19 @@ UNSCALED = {"nonorm", "rescale_to_0_1", "rescale_0_1", "rgb_to_0_1"}
 """Names of channels by which nnU-Net is asked for another scaling than those of CT and MR."""
 
 
-class DescribedFolder(ABC):
+class DescribedFolder(PatientCases, ABC):
     """A folder that describes itself; a subclass gives `found` and `channel_key`.
 
     Args:
         folder: that holds the file.
-        group: regular expression whose first group, searched in an image's name, is the patient; None where every case
-            is a patient's only one.
-        part: which part of the patients to take; None for all.
-        shares: of the patients that train, validate and test.
-        seed: another seed gives another split into parts.
-        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
+        **kwargs: see `PatientCases`.
     """
 
     channel_key: ClassVar[str]  # under which the names of the channels stand
 
-    def __init__(
-        self,
-        folder: Path,
-        group: str | None = None,
-        part: Part | None = None,
-        shares: Shares = (0.7, 0.15, 0.15),
-        seed: int = 0,
-        split: Path | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.folder = Path(folder)
-        self.group = group_expression(group)
-        self.part = part
-        self.shares = shares
-        self.seed = seed
-        self.split = split
 
     @abstractmethod
     def found(self) -> Found:
@@ -89,8 +70,7 @@ class DescribedFolder(ABC):
                 tells no patient.
         """
         _ = self.classes  # what is wrong with them is told first
-        cases = grouped(self.found(), self.group)
-        return cases_of(cases, self.part, self.shares, self.seed, self.folder, self.split)
+        return self.chosen(grouped(self.found(), self.group), self.folder)
 
 
 def read_dataset_json(folder: Path) -> dict[str, Any]:

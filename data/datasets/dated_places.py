@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import UserError
-from ..io.geotiff import SUFFIXES
+from ..io.geotiff import rasters_in
 from ..io.geotiff.dates import find_date
-from .group_split import Part, Shares
-from .scene_series import Cover, Reading, SceneImage, SceneSeries, chosen_places
+from .scene_series import Cover, OwnScenes, SceneImage, SceneSeries
 
 IMAGES = ("image", "images")
 MASKS = ("cloud_mask", "cloud_masks", "mask", "masks")
 
 
-class DatedPlaces:
+class DatedPlaces(OwnScenes):
     """Dated images of places, of which the clear ones are what the cloudy ones around them should become.
 
     Shows: whatever one has, such as Sentinel-2. Channels: red, green, blue and near infrared, told by the descriptions
@@ -32,19 +32,8 @@ class DatedPlaces:
         most_cloud: share of cloud, 0..1, up to which a date is clear, and the truth of a sample.
         cover: shares of cloud, 0..1, from and to which a date is an input. A lower limit above 0 leaves out dates from
             which the truth could be copied.
-        places: names of the places to take; None for all.
-        part: take only this part of the places; None for all.
-        shares: of the places in training, validation and test, one together.
-        split_seed: another seed gives another split.
-        bands: red, green, blue and near infrared, by number or description; None tells them by their descriptions.
-        quantification: reflectance = (stored + offset) / quantification; None asks the file.
-        offset: added to stored numbers; None asks the file.
-        licence: terms of the images, written to the card of what is trained on them.
-        split: CSV file of places (name) and their parts, as `foveal init` writes it; None deals by shares and seed.
+        **kwargs: see `OwnScenes`.
     """
-
-    protocol = "reflectance"
-    unit = "reflectance"
 
     def __init__(
         self,
@@ -52,27 +41,13 @@ class DatedPlaces:
         dates: int = 3,
         most_cloud: float = 0.01,
         cover: tuple[float, float] = (0.0, 0.95),
-        places: list[str] | None = None,
-        part: Part | None = None,
-        shares: Shares = (0.7, 0.15, 0.15),
-        split_seed: int = 0,
-        bands: str | None = None,
-        quantification: float | None = None,
-        offset: float | None = None,
-        licence: str = "",
-        split: Path | None = None,
+        **kwargs: Any,
     ) -> None:
+        super().__init__(**kwargs)
         self.folder = Path(folder)
         self.dates = dates
         self.most_cloud = most_cloud
         self.cover = cover
-        self.places = places
-        self.part = part
-        self.shares = shares
-        self.split_seed = split_seed
-        self.split = split
-        self.reading = Reading(bands, quantification, offset)
-        self.licence = licence
 
     def images(self) -> list[SceneImage]:
         """Return every image of the chosen places, by place and date.
@@ -86,9 +61,7 @@ class DatedPlaces:
         folders = [self.folder] if is_place else [each for each in sorted(self.folder.iterdir()) if _images(each)]
         if not folders:
             raise UserError(f"{self.folder}: holds no place; arrange images as <place>/<date>.tif.")
-        names = [each.name for each in folders]
-        dealt = (self.part, self.shares, self.split_seed, self.folder, self.split)
-        chosen = chosen_places(names, self.places, *dealt)
+        chosen = self.chosen([each.name for each in folders], self.folder)
         return [image for each in folders if each.name in chosen for image in self._dated(each)]
 
     def series(self, cover: Cover) -> list[SceneSeries]:
@@ -123,7 +96,7 @@ class DatedPlaces:
         return found
 
     def _dated(self, folder: Path) -> list[SceneImage]:
-        masks = {find_date(file.stem): file for name in MASKS for file in _rasters(folder / name)}
+        masks = {find_date(file.stem): file for name in MASKS for file in rasters_in(folder / name)}
         images: dict[object, SceneImage] = {}
         for file in _images(folder):
             day = find_date(file.stem)
@@ -138,10 +111,4 @@ class DatedPlaces:
 
 
 def _images(folder: Path) -> list[Path]:
-    return next((files for name in (*IMAGES, "") if (files := _rasters(folder / name))), [])
-
-
-def _rasters(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.name[0] != ".")
+    return next((files for name in (*IMAGES, "") if (files := rasters_in(folder / name))), [])

@@ -17,11 +17,7 @@ class Decathlon(DescribedFolder):
 
     Args:
         folder: of the task, such as Task04_Hippocampus.
-        group: regular expression whose first group, searched in an image's name, is the patient; None where every case
-            is a patient's only one.
-        part: which part of the patients to take; None for all.
-        shares: of the patients that train, validate and test.
-        seed: another seed gives another split into parts.
+        **kwargs: see `PatientCases`.
     """
 
     channel_key = "modality"

@@ -10,6 +10,16 @@ Part = Literal["train", "validation", "test"]
 Shares = tuple[float, float, float]
 
 
+def check_part(part: str) -> None:
+    """Refuse what is none of the three parts.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if part not in get_args(Part):
+        raise UserError(f"part {part!r}: give {', '.join(get_args(Part))}.")
+
+
 def groups_of(
     groups: Iterable[str], part: Part, shares: Shares, seed: int, where: object, noun: str = "patients or volumes"
 ) -> set[str]:

@@ -4,18 +4,15 @@ Arrays are (C, S, S), S the side in pixels; tensors are float32 in 0..1.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...core.errors import UserError
-from ..unit_image import fit, read_unit_image
+from ..every_case import every_case
+from ..unit_image import fit, read_unit_image, to_tensor
 from .cache import PixelCache
 
 
@@ -101,19 +98,10 @@ class LabelledPixels:
         Raises:
             UserError: an image cannot be read; says how many and which is the first.
         """
-        with ThreadPoolExecutor(max(workers, 1)) as pool:
-            problems = [each for each in pool.map(self._problem, range(rank, len(self), world)) if each]
-        if len(problems) == 1:
-            raise UserError(problems[0])
-        if problems:
-            raise UserError(f"{len(problems)} of {len(self)} images cannot be used; the first: {problems[0]}")
+        every_case(range(rank, len(self), world), self._read, workers, "images")
 
-    def _problem(self, index: int) -> str | None:
-        try:
-            self[index]
-        except UserError as error:
-            return str(error)
-        return None
+    def _read(self, index: int) -> None:
+        self[index]  # which is not returned, as thousands of files would stay open
 
 
 class TrainingImages(Dataset[dict[str, Any]]):
@@ -139,8 +127,8 @@ class TrainingImages(Dataset[dict[str, Any]]):
         index = number % len(self.pixels)
         image = self.pixels[index]
         changed = self.augment(image, np.random.default_rng([self.seed, number]))
-        sample = {"image": to_unit(changed), "label": self.pixels.labels[index]}
-        return sample | ({"original": to_unit(image)} if self.with_original else {})
+        sample = {"image": to_tensor(changed), "label": self.pixels.labels[index]}
+        return sample | ({"original": to_tensor(image)} if self.with_original else {})
 
 
 class WholeImages(Dataset[dict[str, Any]]):
@@ -162,9 +150,4 @@ class WholeImages(Dataset[dict[str, Any]]):
         name, pixels, index = self.cases[number]
         image = pixels.images[index]
         facts = {"set": name, "name": image.name, "patient": image.person}
-        return facts | {"image": to_unit(pixels[index]), "label": pixels.labels[index]}
-
-
-def to_unit(image: np.ndarray) -> Tensor:
-    """Return a uint8 image (C, S, S) as float32 in 0..1."""
-    return torch.from_numpy(np.array(image, dtype=np.float32)) / 255
+        return facts | {"image": to_tensor(pixels[index]), "label": pixels.labels[index]}

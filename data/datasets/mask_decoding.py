@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from ...core.errors import UserError
@@ -18,6 +17,7 @@ from ...core.inference.intensity import with_intensity
 from ..geometry import VolumeGeometry
 from ..io.formats import Kind, kind_of, open_source
 from ..io.image import read_image
+from ..unit_image import to_tensor
 from .mask_values import class_numbers, object_shares, one_channel, whole_numbers
 from .masked_images import intensity_card
 
@@ -131,7 +131,7 @@ def resized(images: np.ndarray, size: Size | None) -> np.ndarray:
     """Return images (S, C, h, w) as uint8 of another size, as the engine resizes what a network sees as a whole."""
     if size is None and images.dtype == np.uint8:
         return images
-    x = torch.from_numpy(images.astype(np.float32)) / np.iinfo(images.dtype).max
+    x = to_tensor(images)
     if size is not None and x.shape[-2:] != size:
         x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
     return (x * 255).round().clamp(0, 255).byte().numpy()

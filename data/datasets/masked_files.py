@@ -6,14 +6,13 @@ Arrays are (S, C, h, w) and (S, h, w): slices, channels, rows, columns; a file o
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...core.errors import UserError
-from .cache import PixelCache, identity
+from .cache import PixelCache, identity, recipe_of
 from .mask_decoding import Decoded, Size, resized
 from .mask_values import MaskCode
 
@@ -112,8 +111,7 @@ class MaskedFile:
         return self.axis, self.intensity, self.channels
 
     def _kept(self, path: Path, name: str, details: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
-        digest = sha256(repr(details).encode()).hexdigest()[:8]
-        return self.cache.get(_existing(path), f"{name}-{digest}", make)
+        return self.cache.get(_existing(path), f"{name}-{recipe_of(details)}", make)
 
 
 def _existing(path: Path) -> Path:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...core.errors import UserError
+from ..unit_image import to_tensor
 from .mask_decoding import Size
 from .masked_files import MaskedFile
 from .masked_images import MaskedImage
@@ -74,7 +75,7 @@ class TrainingMasks(Dataset[dict[str, Tensor]]):
             image, mask = image[:, *window], mask[window]
         file = self.entries[index].file
         image, mask = self.augment(np.broadcast_to(image, (file.channels, *image.shape[1:])), mask, generator)
-        return {"image": _unit(image), "mask": _unit(mask)[None] if file.code.is_soft else _numbers(mask)}
+        return {"image": to_tensor(image), "mask": to_tensor(mask)[None] if file.code.is_soft else _numbers(mask)}
 
     def _window(self, shape: Sequence[int], generator: np.random.Generator) -> tuple[slice, ...]:
         corner = (int(generator.integers(old - new + 1)) for old, new in zip(shape, self.size, strict=True))
@@ -127,7 +128,7 @@ class EvaluationCases(Dataset[dict[str, Any]]):
         images, masks = [], []
         for entry in entries:
             stored, numbers = arrays[entry.file]
-            images.append(_unit(stored[entry.slice]).expand(entry.file.channels, -1, -1))
+            images.append(to_tensor(stored[entry.slice]).expand(entry.file.channels, -1, -1))
             masks.append(_numbers(numbers[entry.slice]))
         facts = entries[0].file.facts()
         return {
@@ -165,10 +166,6 @@ def in_cases(entries: Sequence[Entry], by_group: bool) -> list[tuple[str, list[E
 def natural_order(text: str) -> tuple[tuple[int, str], ...]:
     """Return a key that sorts texts with the numbers in them by their values: slice_2 before slice_10."""
     return tuple((int(each), "") if each.isdecimal() else (-1, each) for each in re.findall(r"\d+|\D+", text))
-
-
-def _unit(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image.astype(np.float32) / np.iinfo(image.dtype).max)
 
 
 def _numbers(mask: np.ndarray) -> Tensor:

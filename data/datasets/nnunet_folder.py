@@ -1,12 +1,11 @@
 """Folders as nnU-Net v2 has them."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ...core.errors import UserError
 from .channel_files import ENDINGS, Found, numbered_cases
 from .dataset_json import FILE, DescribedFolder
-from .group_split import Part, Shares
 
 
 class NnUNetFolder(DescribedFolder):
@@ -19,27 +18,13 @@ class NnUNetFolder(DescribedFolder):
     Args:
         folder: of the dataset, such as nnUNet_raw/Dataset003_Liver.
         files: "Tr" for imagesTr and labelsTr, "Ts" for imagesTs and labelsTs where the test cases have labels.
-        group: regular expression whose first group, searched in an image's name, is the patient; None where every case
-            is a patient's only one.
-        part: which part of the patients to take; None for all.
-        shares: of the patients that train, validate and test.
-        seed: another seed gives another split into parts.
-        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
+        **kwargs: see `PatientCases`.
     """
 
     channel_key = "channel_names"
 
-    def __init__(
-        self,
-        folder: Path,
-        files: Literal["Tr", "Ts"] = "Tr",
-        group: str | None = None,
-        part: Part | None = None,
-        shares: Shares = (0.7, 0.15, 0.15),
-        seed: int = 0,
-        split: Path | None = None,
-    ) -> None:
-        super().__init__(folder, group, part, shares, seed, split)
+    def __init__(self, folder: Path, files: Literal["Tr", "Ts"] = "Tr", **kwargs: Any) -> None:
+        super().__init__(folder, **kwargs)
         self.files = files
 
     def found(self) -> Found:

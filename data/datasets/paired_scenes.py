@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import UserError
-from ..io.geotiff import SUFFIXES
+from ..io.geotiff import rasters_in
 from ..io.geotiff.dates import find_date
-from .group_split import Part, Shares
-from .scene_series import Cover, Reading, SceneImage, SceneSeries, chosen_places
+from .patient_cases import found_group, group_expression
+from .scene_series import Cover, ListedScenes, OwnScenes, SceneImage, SceneSeries
 
 
-class PairedScenes:
+class PairedScenes(OwnScenes, ListedScenes):
     """Clear GeoTIFFs with one or several cloudy ones of the same place, as in SEN12MS-CR; or clear ones alone.
 
     Shows: SEN12MS-CR has Sentinel-2 of 175 regions, 256x256 pixels of 10 m, one cloudy and one clear day of the same
@@ -29,11 +30,11 @@ class PairedScenes:
         place: regular expression whose first group is the place in a name, such as "(.*)_p"; None makes each name a
             place.
         exclude: names that are left out.
-        places, part, shares, split_seed, bands, quantification, offset, licence: see `DatedPlaces`.
-    """
+        **kwargs: see `OwnScenes`.
 
-    protocol = "reflectance"
-    unit = "reflectance"
+    Raises:
+        UserError: `place` is no expression with a group.
+    """
 
     def __init__(
         self,
@@ -42,54 +43,43 @@ class PairedScenes:
         masks: str | None = None,
         place: str | None = None,
         exclude: list[str] | None = None,
-        places: list[str] | None = None,
-        part: Part | None = None,
-        shares: Shares = (0.7, 0.15, 0.15),
-        split_seed: int = 0,
-        bands: str | None = None,
-        quantification: float | None = None,
-        offset: float | None = None,
-        licence: str = "",
+        **kwargs: Any,
     ) -> None:
+        super().__init__(**kwargs)
         self.clear = Path(clear)
         self.cloudy = Path(cloudy) if cloudy else None
         self.masks = Path(masks) if masks else None
-        self.place = re.compile(place) if place else None
+        self.place = group_expression(place, "place")
         self.exclude = frozenset(exclude or ())
-        self.places = places
-        self.part = part
-        self.shares = shares
-        self.split_seed = split_seed
-        self.reading = Reading(bands, quantification, offset)
-        self.licence = licence
-
-    def images(self) -> list[SceneImage]:
-        """Return every image: of each name the clear one, then the cloudy ones.
-
-        Raises:
-            UserError: a folder is missing or empty, a clear image has no cloudy one, or a name tells no place.
-        """
-        return [image for series in self._all() for image in (series.truth, *series.images)]
 
     def series(self, cover: Cover) -> list[SceneSeries]:
         """Return a sample for each clear image.
 
         Raises:
-            UserError: as `images`; or there are no cloudy images.
+            UserError: as `listed`; or there are no cloudy images.
         """
         if self.cloudy is None:
             raise UserError(
                 f"{self.clear}: clear images alone are no samples; give the cloudy ones, or compose clouds."
             )
-        return self._all()
+        return super().series(cover)
 
-    def _all(self) -> list[SceneSeries]:
+    def listed(self) -> list[SceneSeries]:
+        """Return the clear image of each name with its cloudy ones, of which there may be none.
+
+        Raises:
+            UserError: a folder is missing or empty, a clear image has no cloudy one, or a name tells no place.
+        """
         clear = _named(self.clear)
         missing = self.exclude - {*clear}
         if missing:
             raise UserError(f"{self.clear}: has no image {min(missing)!r} to leave out.")
-        places = {name: self._place(name) for name in clear if name not in self.exclude}
-        chosen = chosen_places([*places.values()], self.places, self.part, self.shares, self.split_seed, self.clear)
+        places = {
+            name: found_group(path.with_suffix(""), self.place, "place") or name
+            for name, path in clear.items()
+            if name not in self.exclude
+        }
+        chosen = self.chosen([*places.values()], self.clear)
         cloudy = _named(self.cloudy) if self.cloudy else {}
         masks = _named(self.masks) if self.masks else {}
         return [
@@ -119,18 +109,10 @@ class PairedScenes:
             )
         return names
 
-    def _place(self, name: str) -> str:
-        if self.place is None:
-            return name
-        match = self.place.search(name)
-        if match is None:
-            raise UserError(f"{self.clear / name}: the name tells no place by {self.place.pattern!r}; correct `place`.")
-        return match[1]
-
 
 def _named(folder: Path) -> dict[str, Path]:
     """Return the rasters of a folder by name."""
-    found = {each.stem: each for each in sorted(folder.glob("*")) if each.suffix.lower() in SUFFIXES}
+    found = {each.stem: each for each in rasters_in(folder)}
     if not found:
         raise UserError(f"{folder}: there is no such folder, or it holds no GeoTIFF.")
     return found

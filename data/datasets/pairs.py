@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from ...core.blocks.resampling import bicubic_resize
 from ...core.errors import UserError
 from ..io.image import read_image
+from ..unit_image import to_tensor
 from .cache import PixelCache
 
 
@@ -160,8 +161,3 @@ class WholeDataset(Dataset[dict[str, Any]]):
         name, images, inner = self.cases[index]
         low, high = images[inner]
         return {"set": name, "name": images.pairs[inner].name, "low": to_tensor(low), "high": to_tensor(high)}
-
-
-def to_tensor(image: np.ndarray) -> Tensor:
-    """Return an integer image (C, H, W) as float32 in 0..1."""
-    return torch.from_numpy(image.astype(np.float32) / np.iinfo(image.dtype).max)

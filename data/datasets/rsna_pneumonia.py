@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from ...core.errors import UserError
+from .group_split import check_part
 from .labelled import LabelledImage
 from .patient_split import place_of
 
@@ -41,8 +42,7 @@ class RSNAPneumonia:
         Raises:
             UserError: a file is missing, a table lacks a column, or there is no such part.
         """
-        if self.part not in PARTS:
-            raise UserError(f"part {self.part!r}: give {', '.join(PARTS)}.")
+        check_part(self.part)
         low, high = PARTS[self.part]
         labels = {patient: label for patient, label in self._labels().items() if low <= place_of(patient) < high}
         images = [

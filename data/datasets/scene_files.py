@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from ..io.geotiff import SUFFIXES
 from ..io.geotiff.raster import Raster, Window
 from ..io.geotiff.units import read_as_reflectance
 from ..io.image import read_image
-from .cache import PixelCache, identity
+from .cache import PixelCache, identity, recipe_of
 from .scene_series import CHANNELS, SceneImage
 
 FindClouds = Callable[[Tensor], Tensor]
@@ -48,7 +47,7 @@ class SceneFiles:
         Raises:
             UserError: a file cannot be read.
         """
-        recipe = f"values-{_digest(image.reading, *map(identity, image.files[1:]))}"
+        recipe = f"values-{recipe_of(image.reading, *map(identity, image.files[1:]))}"
         return self.cache.get(image.files[0], recipe, lambda: _values(image))
 
     def clouds(self, image: SceneImage) -> np.ndarray:
@@ -69,7 +68,7 @@ class SceneFiles:
 
     def _told_by(self, image: SceneImage) -> str:
         """Return what another mask, or another rule, does not have."""
-        return _digest(image.reading, image.is_clear or (identity(image.mask) if image.mask else self.rule))
+        return recipe_of(image.reading, image.is_clear or (identity(image.mask) if image.mask else self.rule))
 
     def _clouds(self, image: SceneImage) -> np.ndarray:
         values = self.values(image)
@@ -138,7 +137,3 @@ def _pictures(files: tuple[Path, ...]) -> np.ndarray:
         if band.shape[1:] != bands[0].shape[1:]:
             raise UserError(f"{file}: has another size than {files[0].name}; both show one date.")
     return np.concatenate([each.astype(np.float32) / np.iinfo(each.dtype).max for each in bands])
-
-
-def _digest(*parts: object) -> str:
-    return sha256(repr(parts).encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,6 +100,73 @@ class SceneSource(Protocol):
     def series(self, cover: Cover) -> list[SceneSeries]:
         """Return the samples in a fixed order; raises UserError where there are none."""
         ...
+
+
+class ListedScenes(ABC):
+    """A layout whose samples are told by the names of its files, whatever the clouds; a subclass lists them."""
+
+    @abstractmethod
+    def listed(self) -> list[SceneSeries]:
+        """Return all samples in a fixed order; raises UserError where there are none, or files are missing."""
+
+    def images(self) -> list[SceneImage]:
+        """Return every image: of each sample the clear one, then the cloudy ones.
+
+        Raises:
+            UserError: as `series`.
+        """
+        return [image for series in self.listed() for image in (series.truth, *series.images)]
+
+    def series(self, cover: Cover) -> list[SceneSeries]:
+        """Return the samples.
+
+        Raises:
+            UserError: a folder is missing or empty, or images are missing.
+        """
+        return self.listed()
+
+
+class OwnScenes:
+    """GeoTIFFs of reflectance that one has: how their numbers are read, and which of the places are taken.
+
+    Args:
+        places: names of the places to take; None for all.
+        part: take only this part of the places; None for all.
+        shares: of the places in training, validation and test, one together.
+        split_seed: another seed gives another split.
+        bands: red, green, blue and near infrared, by number or description; None tells them by their descriptions.
+        quantification: reflectance = (stored + offset) / quantification; None asks the file.
+        offset: added to stored numbers; None asks the file.
+        licence: terms of the images, written to the card of what is trained on them.
+        split: CSV file of places (name) and their parts, as `foveal init` writes it; None deals by shares and seed.
+    """
+
+    protocol = "reflectance"
+    unit = "reflectance"
+
+    def __init__(
+        self,
+        places: list[str] | None = None,
+        part: Part | None = None,
+        shares: Shares = (0.7, 0.15, 0.15),
+        split_seed: int = 0,
+        bands: str | None = None,
+        quantification: float | None = None,
+        offset: float | None = None,
+        licence: str = "",
+        split: Path | None = None,
+    ) -> None:
+        self.places = places
+        self.part = part
+        self.shares = shares
+        self.split_seed = split_seed
+        self.reading = Reading(bands, quantification, offset)
+        self.licence = licence
+        self.split = split
+
+    def chosen(self, places: Sequence[str], where: object) -> set[str]:
+        """Return the places that are taken of all; `where` names the data in errors, see `chosen_places`."""
+        return chosen_places(places, self.places, self.part, self.shares, self.split_seed, where, self.split)
 
 
 def chosen_places(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 from ...core.errors import UserError
-from ..io.geotiff import SUFFIXES
-from .group_split import Part
-from .scene_series import Cover, Reading, SceneImage, SceneSeries
+from ..io.geotiff import rasters_in
+from .group_split import Part, check_part
+from .scene_series import ListedScenes, Reading, SceneImage, SceneSeries
 
 DATES = 3
 TRAIN = """
@@ -25,7 +24,7 @@ TILES: dict[Part, list[str]] = {"train": TRAIN.split(), "validation": VALIDATION
 """The published split, by tile and orbit."""
 
 
-class Sen2MTCNew:
+class Sen2MTCNew(ListedScenes):
     """Sen2_MTC_New of CTGAN, which PMAA's better known numbers are of.
 
     Shows: Sentinel-2, 256x256 pixels of 10 m; 687 test samples. Channels: red, green, blue and near infrared. Units:
@@ -44,28 +43,16 @@ class Sen2MTCNew:
     unit = "reflectance"
 
     def __init__(self, folder: str, part: Part) -> None:
-        if part not in get_args(Part):
-            raise UserError(f"part {part!r}: give {', '.join(get_args(Part))}.")
+        check_part(part)
         self.folder = Path(folder)
         self.part = part
 
-    def images(self) -> list[SceneImage]:
-        """Return every image: of each name the clear one, then the cloudy ones.
-
-        Raises:
-            UserError: as `series`.
-        """
-        return [image for series in self._all() for image in (series.truth, *series.images)]
-
-    def series(self, cover: Cover) -> list[SceneSeries]:
+    def listed(self) -> list[SceneSeries]:
         """Return a sample for each clear image.
 
         Raises:
             UserError: the folder of a tile is missing or empty, or a clear image has no three cloudy ones.
         """
-        return self._all()
-
-    def _all(self) -> list[SceneSeries]:
         return [series for tile in TILES[self.part] for series in self._tile(tile)]
 
     def _tile(self, tile: str) -> list[SceneSeries]:
@@ -89,7 +76,7 @@ def _image(file: Path, scene: str, tile: str, is_clear: bool = False) -> SceneIm
 
 
 def _rasters(folder: Path) -> list[Path]:
-    found = sorted(each for each in folder.glob("*") if each.suffix.lower() in SUFFIXES)
+    found = rasters_in(folder)
     if not found:
         raise UserError(
             f"{folder}: is missing or empty; get Sen2_MTC_New, as the repository of CTGAN tells, and arrange it as "

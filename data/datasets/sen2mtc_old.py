@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from ...core.errors import UserError
-from .group_split import Part
-from .scene_series import Cover, Reading, SceneImage, SceneSeries
+from .group_split import Part, check_part
+from .scene_series import ListedScenes, Reading, SceneImage, SceneSeries
 
 DATES = 3
 SEED = 2022
 SHARES = (0.8, 0.1)  # of training and validation: 2504 and 313 of all 3130
 
 
-class Sen2MTCOld:
+class Sen2MTCOld(ListedScenes):
     """Sen2_MTC_Old of STGAN, split at random as for PMAA.
 
     Shows: Sentinel-2, 256x256 pixels of 10 m, 3130 samples. Channels: red, green, blue and near infrared; the clear
@@ -42,31 +41,19 @@ class Sen2MTCOld:
     unit = ""
 
     def __init__(self, folder: str, part: Part, exclude: str | None = None, side: int = 0) -> None:
-        if part not in get_args(Part):
-            raise UserError(f"part {part!r}: give {', '.join(get_args(Part))}.")
+        check_part(part)
         self.folder = Path(folder)
         self.part = part
         self.exclude = Path(exclude) if exclude else None
         self.reading = Reading(side=side)
 
-    def images(self) -> list[SceneImage]:
-        """Return every image: of each name the clear one, then the cloudy ones.
-
-        Raises:
-            UserError: as `series`.
-        """
-        return [image for series in self._all() for image in (series.truth, *series.images)]
-
-    def series(self, cover: Cover) -> list[SceneSeries]:
+    def listed(self) -> list[SceneSeries]:
         """Return the samples of the part.
 
         Raises:
             UserError: the folder is missing or empty, a clear image has no three cloudy ones, or the file of names to
                 leave out is missing or has a name that is no sample's.
         """
-        return self._all()
-
-    def _all(self) -> list[SceneSeries]:
         clear = sorted((self.folder / "clear").glob("*.jpg"))
         if not clear:
             raise UserError(

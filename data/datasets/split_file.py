@@ -4,53 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_args
+from typing import Any, get_args
 
 from ...core.errors import UserError
-from .group_split import Part, Shares, groups_of
+from .group_split import Part
 from .label_table import read_lines
 
 COLUMNS = ("name", "patient", "split")
-
-
-class Grouped(Protocol):
-    """What belongs to a patient, or is the patient's only one.
-
-    Attributes:
-        name: what the split file calls it.
-        group: the patient.
-    """
-
-    name: str
-    group: str
-
-
-Case = TypeVar("Case", bound=Grouped)
-
-
-def cases_of(
-    cases: list[Case], part: Part | None, shares: Shares, seed: int, where: object, split: Path | None = None
-) -> list[Case]:
-    """Return the cases of one part of the patients; all of them without a part.
-
-    Args:
-        cases: all of a layout.
-        part: which part; None for all.
-        shares: of training, validation and test, where no file tells the split.
-        seed: another seed gives another split, where no file tells it.
-        where: the data, named in errors.
-        split: the file that tells the parts.
-
-    Raises:
-        UserError: the part is empty, the shares are impossible, or the file does not fit the cases.
-    """
-    if split is not None:
-        chosen = names_of(split, part, (each.name for each in cases))
-        return [each for each in cases if each.name in chosen]
-    if part is None:
-        return cases
-    groups = groups_of((each.group for each in cases), part, shares, seed, where)
-    return [each for each in cases if each.group in groups]
 
 
 def names_of(split: Path, part: Part | None, names: Iterable[str]) -> set[str]:

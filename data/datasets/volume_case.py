@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ...core.errors import UserError
-from .image_masks import found_group
+from .patient_cases import found_group
 from .patient_split import place_of
 
 Modality = Literal["CT", "MR"]

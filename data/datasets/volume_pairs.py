@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .channel_files import NUMBERED, Found, files_in, numbered_cases
-from .group_split import Part, Shares
-from .image_masks import group_expression
-from .split_file import cases_of
+from .patient_cases import PatientCases
 from .stem_pairs import stem_of, stem_pairs
 from .volume_case import Modality, VolumeCase, grouped
 
 
-class VolumePairs:
+class VolumePairs(PatientCases):
     """Volumes and labels in two folders, or in one, that belong together by their names.
 
     Shows: any volumes of NIfTI. Channels: one; several as the fourth axis of a file; or files of their own,
@@ -27,12 +26,7 @@ class VolumePairs:
         classes: names of the label values from 1 on.
         channels: names of the channels.
         licence: terms of the volumes, written to the card of what is trained on them.
-        group: regular expression whose first group, searched in an image's name, is the patient; None where every case
-            is a patient's only one.
-        part: which part of the patients to take; None for all.
-        shares: of the patients that train, validate and test.
-        seed: another seed gives another split into parts.
-        split: CSV file of names and their parts, as `foveal init` writes it; None deals by `shares` and `seed`.
+        **kwargs: see `PatientCases`.
     """
 
     def __init__(
@@ -43,23 +37,15 @@ class VolumePairs:
         classes: Sequence[str] = (),
         channels: Sequence[str] = (),
         licence: str = "",
-        group: str | None = None,
-        part: Part | None = None,
-        shares: Shares = (0.7, 0.15, 0.15),
-        seed: int = 0,
-        split: Path | None = None,
+        **kwargs: Any,
     ) -> None:
+        super().__init__(**kwargs)
         self.images = Path(images)
         self.labels = Path(labels)
         self.modality = modality
         self.classes = tuple(classes)
         self.channels = tuple(channels)
         self.licence = licence
-        self.group = group_expression(group)
-        self.part = part
-        self.shares = shares
-        self.seed = seed
-        self.split = split
 
     def cases(self) -> list[VolumeCase]:
         """Return the cases of the part by name, numbers in their order.
@@ -68,8 +54,7 @@ class VolumePairs:
             UserError: a folder is missing or empty, a volume, a channel or labels are missing, a name tells no patient,
                 the part is empty, or the split file does not fit.
         """
-        cases = grouped(self._found(), self.group)
-        return cases_of(cases, self.part, self.shares, self.seed, self.images, self.split)
+        return self.chosen(grouped(self._found(), self.group), self.images)
 
     def _found(self) -> Found:
         if self._is_numbered():

@@ -33,7 +33,7 @@ def raster_files(paths: str | Path | Sequence[str | Path]) -> tuple[list[Path], 
         path = Path(paths)
         if not path.is_dir():
             return [_existing(path)], False
-        files = sorted(file for file in path.iterdir() if _is_raster(file))
+        files = rasters_in(path)
         if not files:
             raise UserError(f"{path}: the folder holds no file that ends in {' or '.join(SUFFIXES)}.")
         return files, True
@@ -41,6 +41,14 @@ def raster_files(paths: str | Path | Sequence[str | Path]) -> tuple[list[Path], 
     if not files:
         raise UserError("a list of rasters is empty; give at least one file.")
     return files, True
+
+
+def rasters_in(folder: Path) -> list[Path]:
+    """Return the TIFF files of a folder by name but for hidden ones; [] where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    files = (each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
+    return sorted(each for each in files if not each.name.startswith("."))
 
 
 def in_order(files: Sequence[Path], tags: Sequence[dict[str, str]]) -> tuple[list[int], tuple[datetime, ...]]:
@@ -89,7 +97,3 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file.")
     return path
-
-
-def _is_raster(file: Path) -> bool:
-    return file.is_file() and file.suffix.lower() in SUFFIXES and not file.name.startswith(".")

@@ -154,7 +154,7 @@ def test_another_number_of_dates_than_the_networks_is_refused(tmp_path, folder):
 
 def test_an_epoch_without_a_batch_is_refused(tmp_path, folder):
     data = module(tmp_path, places(folder, 0), places(folder, 1), batch_size=64)
-    with pytest.raises(UserError, match=r"fewer than data\.batch_size 64; raise data\.repeats"):
+    with pytest.raises(UserError, match=r"fewer than data\.batch_size 64; .* or raise data\.repeats"):
         data.setup("fit")
 
 

@@ -49,7 +49,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
 
 
 def test_an_epoch_shorter_than_a_batch_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"one epoch has 3 patches, fewer than data\.batch_size 4; raise data\.repeats"):
+    with pytest.raises(UserError, match=r"one epoch has 3 patches, fewer than data\.batch_size 4; make that"):
         module(tmp_path, repeats=1).setup("fit")
 
 

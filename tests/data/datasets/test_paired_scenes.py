@@ -59,7 +59,7 @@ def test_what_is_missing_is_told(tmp_path):
     where = folders(tmp_path, ("r1_p1",))
     with pytest.raises(UserError, match=r"r1_p2: has no partner; expected r1_p2\.tif or r1_p2_0\.tif"):
         PairedScenes(**where).series(never)
-    with pytest.raises(UserError, match=r"the name tells no place by '\^x\(\.\)'"):
+    with pytest.raises(UserError, match=r"the name tells no place by the expression '\^x\(\.\)'"):
         PairedScenes(**where, place="^x(.)").images()
     with pytest.raises(UserError, match="nowhere: there is no such folder"):
         PairedScenes(str(tmp_path / "nowhere")).images()
