@@ -37,6 +37,11 @@ def machine_fault(error: BaseException | None) -> str | None:
     return None
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Tell whether an error says that there is no room for what is written."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def unwritten(path: Path, reason: object) -> OSError:
     """Return the error of a file that a library could not write, which may not tell that the disk is full."""
     status = os.statvfs(path.parent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import UserError
+from ...core.errors import UserError, is_disk_full
 from ...core.inference.batch import find_inputs, raise_failures, reason_of
 from ...core.inference.classes import TABLES, Row, chances, class_row, write_rows
 from ...core.inference.device import Precision, autocast, find_device
@@ -140,7 +139,7 @@ class Classifier:
             try:
                 images[file], shown[file] = self._images(file)
             except Exception as error:
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if is_disk_full(error):
                     raise
                 found[file] = {"input": str(file), "error": reason_of(file, error)}, None
         for group in _alike(images):

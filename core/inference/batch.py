@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -19,7 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..atomic import written_beside
-from ..errors import FailedInputs, UserError, machine_fault
+from ..errors import FailedInputs, UserError, is_disk_full, machine_fault
 from .engine import Progress
 from .journal import Journal, fingerprint
 from .progress import Reporter
@@ -186,7 +185,7 @@ def _record(
     try:
         record |= _run_item(item, work, facts, journal, reporter, overwrite)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise
         record |= {"status": "failed", "reason": reason_of(item.input, error)}
         if reporter.total > 1:
