@@ -27,7 +27,7 @@ from foveal.core.weights.card import Card
 
 def plain_gated(net: ACMIL, bag: Tensor) -> BagOutputs:
     """Gated ACMIL in the steps of the authors' code: branches and slide pool the patches each for itself."""
-    patches = torch.relu(net.reduce(bag[0]))
+    patches = net.reduce(bag)
     content, gate = torch.tanh(net.scorer.content(patches)), torch.sigmoid(net.scorer.gate(patches))
     scores = net.scorer.score(content * gate).t()
     features = torch.softmax(scores, dim=1) @ patches
@@ -38,7 +38,7 @@ def plain_gated(net: ACMIL, bag: Tensor) -> BagOutputs:
 
 def plain_heads(net: MultiHeadACMIL, bag: Tensor) -> BagOutputs:
     """Multi-head ACMIL in the steps of the authors' code: every branch makes keys and values of all patches."""
-    patches, scorer = torch.relu(net.reduce(bag[0])), net.scorer
+    patches, scorer = net.reduce(bag), net.scorer
     found, all_scores = [], []
     for i, merge in enumerate(net.readout.branches):
         q, k = (_heads(x, scorer.heads) for x in (scorer.query[i](scorer.queries[i : i + 1]), scorer.key[i](patches)))

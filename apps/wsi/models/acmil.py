@@ -10,6 +10,7 @@ branch (1 if gated, else heads).
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....core.attention.mil import GatedAttention, HeadMerge, QueryAttention, draw_ranks
@@ -27,6 +28,28 @@ class BagOutputs(NamedTuple):
     branch: Tensor
     slide: Tensor
     scores: Tensor
+
+
+class BagReduction(nn.Linear):
+    """Fewer, rectified features of the patches of one bag, by a linear layer without bias.
+
+    Args:
+        in_channels: channels of a patch's features.
+        dim: channels inside.
+    Shape: (1, N, in_channels) -> (N, dim).
+
+    Raises:
+        ValueError: in `forward`, more than one bag.
+    """
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__(in_channels, dim, bias=False)
+
+    def forward(self, bag: Tensor) -> Tensor:
+        """Return the patches."""
+        if bag.dim() != 3 or bag.shape[0] != 1:
+            raise ValueError(f"one bag (1, patches, channels) is taken at a time, not {list(bag.shape)}")
+        return torch.relu_(F.linear(bag[0], self.weight))
 
 
 class BranchMean(nn.Module):
@@ -106,7 +129,7 @@ class BagNetwork(nn.Module):
         self.num_branches = branches
         self.top_k = top_k
         self.mask_ratio = mask_ratio
-        self.reduce = nn.Linear(in_channels, dim, bias=False)
+        self.reduce = BagReduction(in_channels, dim)
         self.scorer = scorer
         self.readout = readout
         self.branch_heads = nn.ModuleList(nn.Linear(dim, num_classes) for _ in range(branches))
@@ -135,9 +158,7 @@ class BagNetwork(nn.Module):
         self, bag: Tensor, masking: bool = False, uniform: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the features of the branches (K, D) and of the slide (1, D), and the scores (G, K, N)."""
-        if bag.dim() != 3 or bag.shape[0] != 1:
-            raise ValueError(f"ACMIL takes one bag (1, patches, channels) at a time, not {list(bag.shape)}")
-        patches = torch.relu_(self.reduce(bag[0]))
+        patches = self.reduce(bag)
         ranks: Tensor | None = None
         if masking:
             maps = self.scorer.heads

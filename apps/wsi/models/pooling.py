@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
+
+from .acmil import BagReduction
 
 
 class PoolingClassifier(nn.Module):
@@ -35,13 +36,11 @@ class PoolingClassifier(nn.Module):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.pooling = pooling
-        self.reduce = nn.Linear(in_channels, dim, bias=False)
+        self.reduce = BagReduction(in_channels, dim)
         self.head = nn.Linear(dim, num_classes)
 
     def forward(self, bag: Tensor) -> Tensor:
         """Return the logits of the bag."""
-        if bag.dim() != 3 or bag.shape[0] != 1:
-            raise ValueError(f"pooling takes one bag (1, patches, channels) at a time, not {list(bag.shape)}")
-        patches = torch.relu_(self.reduce(bag[0]))
+        patches = self.reduce(bag)
         pooled = patches.mean(dim=0) if self.pooling == "mean" else patches.amax(dim=0)
         return self.head(pooled)[None]
