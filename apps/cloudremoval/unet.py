@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...core.blocks.drop_path import DropPath
 from ...core.blocks.norm import InstanceNorm2d, LayerNorm2d
 
 NUM_SCALES = 5
@@ -194,7 +195,7 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, dim: int, drop_path: float = 0.1) -> None:
         super().__init__()
-        self.drop_path = drop_path
+        self.drop_path = DropPath(drop_path)
         self.attention = ConvolutionalModulation(dim)
         self.feed_forward = ConvolutionalFeedForward(dim)
         self.attention_scale = nn.Parameter(torch.full((dim,), 1e-6))
@@ -202,15 +203,8 @@ class TransformerLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
-        x = x + self._sometimes(self.attention_scale[:, None, None] * self.attention(x))
-        return x + self._sometimes(self.feed_forward_scale[:, None, None] * self.feed_forward(x))
-
-    def _sometimes(self, update: Tensor) -> Tensor:
-        """Leave out the updates of some samples in training, and make up for it in the others."""
-        if not self.training or self.drop_path == 0.0:
-            return update
-        kept = torch.rand([update.shape[0], 1, 1, 1], device=update.device) >= self.drop_path
-        return update * kept.to(update.dtype) / (1.0 - self.drop_path)
+        x = x + self.drop_path(self.attention_scale[:, None, None] * self.attention(x))
+        return x + self.drop_path(self.feed_forward_scale[:, None, None] * self.feed_forward(x))
 
 
 class UBlock(nn.Module):
