@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ...core.blocks.norm import BatchNorm2d
+from ...core.blocks.convolution import normed
 
 SLOPE = 0.2  # of the leaky ReLU below zero
 
@@ -42,5 +42,4 @@ class PatchDiscriminator(nn.Module):
 
 
 def _halving(in_channels: int, out_channels: int) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, 4, 2, 1, bias=False)
-    return nn.Sequential(conv, BatchNorm2d(out_channels), nn.LeakyReLU(SLOPE))
+    return nn.Sequential(*normed(nn.Conv2d(in_channels, out_channels, 4, 2, 1, bias=False), nn.LeakyReLU(SLOPE)))

@@ -34,10 +34,12 @@ def normalisation(norm: Norm, dim: int) -> nn.Module:
     return InstanceNorm2d(dim) if norm == "instance" else BatchNorm2d(dim)
 
 
-def unit(in_channels: int, out_channels: int, norm: Norm, kernel: int = 1, dilation: int = 1) -> list[nn.Module]:
-    """Return a convolution without bias that keeps the size, its norm and a ReLU."""
+def unit(
+    in_channels: int, out_channels: int, norm: Norm, kernel: int = 1, dilation: int = 1, bias: bool = False
+) -> list[nn.Module]:
+    """Return a convolution that keeps the size, its norm and a ReLU."""
     padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=False)
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, bias=bias)
     return [conv, normalisation(norm, out_channels), nn.ReLU(inplace=True)]
 
 
@@ -52,12 +54,8 @@ def mask_head(dim: int, norm: Norm) -> nn.Sequential:
     Shape: (N, dim, H, W) -> (N, 1, H, W) in 0..1.
     """
     return nn.Sequential(
-        nn.Conv2d(dim, 2 * dim, 1),
-        normalisation(norm, 2 * dim),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(2 * dim, 4 * dim, 1),
-        normalisation(norm, 4 * dim),
-        nn.ReLU(inplace=True),
+        *unit(dim, 2 * dim, norm, bias=True),
+        *unit(2 * dim, 4 * dim, norm, bias=True),
         nn.Conv2d(4 * dim, 1, 1),
         nn.Sigmoid(),
     )

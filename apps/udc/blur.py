@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ...core.blocks.convolution import normed
 from ...core.blocks.norm import BatchNorm2d
 
 
@@ -36,12 +37,12 @@ class Blur(nn.Module):
     def __init__(self, dim: int = 64, depth: int = 9) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *_normed(nn.Conv2d(3, dim, 7, padding=3, padding_mode="reflect", bias=False)),
-            *_normed(nn.Conv2d(dim, 2 * dim, 3, 2, 1, bias=False)),
-            *_normed(nn.Conv2d(2 * dim, 4 * dim, 3, 2, 1, bias=False)),
+            *normed(nn.Conv2d(3, dim, 7, padding=3, padding_mode="reflect", bias=False)),
+            *normed(nn.Conv2d(dim, 2 * dim, 3, 2, 1, bias=False)),
+            *normed(nn.Conv2d(2 * dim, 4 * dim, 3, 2, 1, bias=False)),
             *(ResidualConv(4 * dim) for _ in range(depth)),
-            *_normed(nn.ConvTranspose2d(4 * dim, 2 * dim, 3, 2, 1, output_padding=1, bias=False)),
-            *_normed(nn.ConvTranspose2d(2 * dim, dim, 3, 2, 1, output_padding=1, bias=False)),
+            *normed(nn.ConvTranspose2d(4 * dim, 2 * dim, 3, 2, 1, output_padding=1, bias=False)),
+            *normed(nn.ConvTranspose2d(2 * dim, dim, 3, 2, 1, output_padding=1, bias=False)),
             nn.Conv2d(dim, 3, 7, padding=3, padding_mode="reflect"),
             nn.Tanh(),
         )
@@ -49,7 +50,3 @@ class Blur(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the blurred picture."""
         return torch.clamp(x + self.layers(x), 0, 1)
-
-
-def _normed(conv: nn.Module) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return conv, BatchNorm2d(conv.out_channels), nn.ReLU(True)

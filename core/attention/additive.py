@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ..blocks.dimensions import BATCH_NORMS, CONVOLUTIONS
+from ..blocks.convolution import normed
+from ..blocks.dimensions import CONVOLUTIONS
 from .pooled_gate import weigh_channels
 
 
@@ -47,9 +48,7 @@ class LocalGate(nn.Module):
     def __init__(self, dim: int, spatial_dims: int = 2) -> None:
         super().__init__()
         self.score = nn.Sequential(
-            CONVOLUTIONS[spatial_dims](dim, dim, 3, padding=1, groups=dim),
-            BATCH_NORMS[spatial_dims](dim),
-            nn.ReLU(),
+            *normed(CONVOLUTIONS[spatial_dims](dim, dim, 3, padding=1, groups=dim)),
             CONVOLUTIONS[spatial_dims](dim, 1, 1, bias=False),
         )
 

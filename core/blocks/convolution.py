@@ -36,3 +36,9 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised map."""
         return self.norm(self.conv(x))
+
+
+def normed(convolution: nn.Module, activation: nn.Module | None = None) -> list[nn.Module]:
+    """Return a convolution of any kind, its batch norm and an activation, a ReLU by default, one after the other."""
+    norm = BATCH_NORMS[convolution.weight.dim() - 2](convolution.out_channels)
+    return [convolution, norm, nn.ReLU() if activation is None else activation]
