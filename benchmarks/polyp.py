@@ -19,7 +19,7 @@ from measure import Forms, forms_table, run_app
 from quality import Run, Score, quality_table
 from torch import Tensor, nn
 
-from foveal.apps.polyp.models.pranet import PartialDecoder, PraNet, ReceptiveFieldBlock, doubled, resized
+from foveal.apps.polyp.models.pranet import PartialDecoder, PraNet, ReceptiveFieldBlock, doubled
 from foveal.core.attention.reverse import ReverseAttention
 from foveal.core.blocks.convolution import ConvNorm
 from foveal.core.blocks.norm import BatchNorm2d
@@ -80,7 +80,7 @@ def plain_network(net: PraNet, x: Tensor) -> tuple[Tensor, ...]:
     from_deep = plain_reverse(net.reverse_deep, deep, rough)
     from_middle = plain_reverse(net.reverse_middle, middle, from_deep)
     maps = (rough, from_deep, from_middle, plain_reverse(net.reverse_fine, fine, from_middle))
-    return tuple(resized(each, x.shape[2], x.shape[3]) for each in maps)
+    return tuple(F.interpolate(each, size=x.shape[2:], mode="bilinear", align_corners=False) for each in maps)
 
 
 def plain_loss(maps: tuple[Tensor, ...], mask: Tensor) -> Tensor:

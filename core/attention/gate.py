@@ -1,10 +1,10 @@
 """Attention gates: a map is weighted, position by position, by what a gating signal says of it."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..blocks.dimensions import BATCH_NORMS, CONVOLUTIONS
+from ..blocks.resampling import linear_resize
 
 # B batch, C channels
 
@@ -53,7 +53,6 @@ class AttentionGate(nn.Module):
         self.score = unit(convolution(hidden, 1, 1))
         self.project = nn.Sequential(convolution(dim, dim, 1), batch_norm(dim)) if projected else nn.Identity()
         self.spread = spread
-        self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
         """Return the weighted map."""
@@ -62,11 +61,11 @@ class AttentionGate(nn.Module):
     def position_gate(self, x: Tensor, gate: Tensor) -> Tensor:
         """Return the weight of each position of the map, (B, 1, H, W) or with depth."""
         gathered = self.of_map(x)
-        score = self.score((gathered + self._resized(self.of_gate(gate), gathered)).relu_())
+        score = self.score((gathered + _resized(self.of_gate(gate), gathered)).relu_())
         weights = score.flatten(2).softmax(-1).view_as(score) if self.spread else torch.sigmoid(score)
-        return self._resized(weights, x)
+        return _resized(weights, x)
 
-    def _resized(self, x: Tensor, like: Tensor) -> Tensor:
-        if x.shape[2:] == like.shape[2:]:
-            return x
-        return F.interpolate(x, size=like.shape[2:], mode=self.mode, align_corners=False)
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    # Asked here too, as exported programs resize what has its size already, which costs as much as the gate.
+    return x if x.shape[2:] == like.shape[2:] else linear_resize(x, like.shape[2:])

@@ -1,11 +1,11 @@
 """Reverse attention: a coarse prediction is refined where it does not see its object yet."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..blocks.convolution import ConvNorm
 from ..blocks.dimensions import BATCH_NORMS, CONVOLUTIONS
+from ..blocks.resampling import linear_resize
 
 
 class ReverseAttention(nn.Module):
@@ -50,19 +50,14 @@ class ReverseAttention(nn.Module):
 
     def forward(self, features: Tensor, coarse: Tensor) -> Tensor:
         """Return the refined logits."""
-        guide = _resized(coarse, features)
+        guide = linear_resize(coarse, features.shape[2:])
         # A weight per position commutes with a convolution of 1x1, after which there are fewer channels to weight.
         rest = self.norm(self.reduce(features) * background(guide))
         return self.last(self.inner(rest)) + guide
 
     def position_gate(self, features: Tensor, coarse: Tensor) -> Tensor:
         """Return the weight of each position of the features, (N, 1, H, W) or with depth."""
-        return background(_resized(coarse, features))
-
-
-def _resized(coarse: Tensor, features: Tensor) -> Tensor:
-    mode = "trilinear" if features.dim() == 5 else "bilinear"
-    return F.interpolate(coarse, size=features.shape[2:], mode=mode, align_corners=False)
+        return background(linear_resize(coarse, features.shape[2:]))
 
 
 def background(logits: Tensor) -> Tensor:

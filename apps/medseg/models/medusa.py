@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....core.blocks.norm import BatchNorm2d
+from ....core.blocks.convolution import normed
+from ....core.blocks.resampling import linear_resize
 from ..backbone import Backbone
 
 LUMA = (0.299, 0.587, 0.114)
@@ -27,14 +28,8 @@ Attended = tuple[Tensor, Tensor, list[Tensor]]
 
 def double_convolution(in_dim: int, dim: int) -> nn.Sequential:
     """Return two of [3x3 convolution, batch norm, ReLU]."""
-    return nn.Sequential(
-        nn.Conv2d(in_dim, dim, 3, padding=1, bias=False),
-        BatchNorm2d(dim),
-        nn.ReLU(),
-        nn.Conv2d(dim, dim, 3, padding=1, bias=False),
-        BatchNorm2d(dim),
-        nn.ReLU(),
-    )
+    first, second = (nn.Conv2d(channels, dim, 3, padding=1, bias=False) for channels in (in_dim, dim))
+    return nn.Sequential(*normed(first), *normed(second))
 
 
 class AttentionBody(nn.Module):
@@ -97,10 +92,8 @@ class ScaleHead(nn.Module):
 
     def __init__(self, dim: int, hidden: int = 32, gate: Gate = "neutral") -> None:
         super().__init__()
-        self.local = nn.Sequential(nn.Conv2d(dim, hidden, 1, bias=False), BatchNorm2d(hidden), nn.ReLU())
-        self.join = nn.Sequential(
-            nn.Conv2d(hidden + 1, hidden, 3, padding=1, bias=False), BatchNorm2d(hidden), nn.ReLU()
-        )
+        self.local = nn.Sequential(*normed(nn.Conv2d(dim, hidden, 1, bias=False)))
+        self.join = nn.Sequential(*normed(nn.Conv2d(hidden + 1, hidden, 3, padding=1, bias=False)))
         self.to_gate = nn.Conv2d(hidden, dim, 1)
         nn.init.zeros_(self.to_gate.weight)
         nn.init.zeros_(self.to_gate.bias)
@@ -209,7 +202,7 @@ class MEDUSA(nn.Module):
         Plain bilinear resizing and the population's deviation, as in COVID-Net.
         """
         grey = (image_NCHW * self.luma.to(image_NCHW.dtype)).sum(dim=1, keepdim=True)
-        small = F.interpolate(grey, size=(self.body_size, self.body_size), mode="bilinear", align_corners=False)
+        small = linear_resize(grey, [self.body_size, self.body_size])
         deviation, mean = torch.std_mean(small, dim=[1, 2, 3], correction=0, keepdim=True)
         return (small - mean) / (deviation + 1e-6)
 
@@ -253,7 +246,6 @@ class AttentionMaps(nn.Module):
     def forward(self, image_NCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logits and the maps at the image's size."""
         logits, attention, gates = self.net.attend(image_NCHW)
-        size = (image_NCHW.shape[-2], image_NCHW.shape[-1])
         maps = [attention] + [gate.mean(dim=1, keepdim=True) for gate in gates]
-        shown = torch.cat([F.interpolate(each.float(), size=size, mode="bilinear") for each in maps], dim=1)
+        shown = torch.cat([linear_resize(each.float(), image_NCHW.shape[2:]) for each in maps], dim=1)
         return logits, shown[:, :1], shown[:, 1:]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ....core.attention.reverse import ReverseAttention
 from ....core.blocks.convolution import ConvNorm
+from ....core.blocks.resampling import linear_resize
 from ..encoder import feature_encoder, load_encoder
 
 
@@ -130,13 +131,14 @@ class PraNet(nn.Module):
             raise ValueError(f"PraNet needs a height and width that are multiples of 32, not {height} and {width}")
         rough, deep, middle, fine = self.maps(x)
         if self.training:
+            size = [height, width]
             return (
-                resized(rough, height, width),
-                resized(deep, height, width),
-                resized(middle, height, width),
-                resized(fine, height, width),
+                linear_resize(rough, size),
+                linear_resize(deep, size),
+                linear_resize(middle, size),
+                linear_resize(fine, size),
             )
-        return resized(fine, height, width)
+        return linear_resize(fine, [height, width])
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the logits of the partial decoder (1/8) and of the reverse attentions (1/32, 1/16, 1/8)."""
@@ -154,8 +156,3 @@ class PraNet(nn.Module):
             UserError: the weights cannot be had, or do not fit.
         """
         load_encoder(self.encoder, self.encoder_name, self.in_channels, source)
-
-
-def resized(logits: Tensor, height: int, width: int) -> Tensor:
-    """Enlarge logits to the image's size."""
-    return F.interpolate(logits, size=[height, width], mode="bilinear", align_corners=False)

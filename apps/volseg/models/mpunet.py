@@ -9,12 +9,12 @@ Shapes: B batch, C channels, D H W depth, height and width, K classes.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....core.attention.gate import AttentionGate
 from ....core.attention.position import PositionAttention
-from ....core.blocks.norm import BatchNorm3d
+from ....core.blocks.convolution import normed
+from ....core.blocks.resampling import linear_resize
 
 SLOPE = 0.25  # of a new PReLU; the initial weights are scaled for it
 
@@ -34,7 +34,7 @@ def downsampling(dim: int, halved: bool = True) -> nn.Sequential:
     come out hundreds of times larger. The published numbers were made with it.
     """
     convolution = nn.Conv3d(dim, 2 * dim, 2, 2) if halved else nn.Conv3d(dim, 2 * dim, 3, padding=1)
-    return nn.Sequential(nn.MaxPool3d(3, 1, 1), convolution, BatchNorm3d(2 * dim), nn.ELU(2.0 * dim))
+    return nn.Sequential(nn.MaxPool3d(3, 1, 1), *normed(convolution, nn.ELU(2.0 * dim)))
 
 
 def upsampling(dim: int) -> nn.Sequential:
@@ -48,13 +48,9 @@ def serialised_attention(in_channels: int, dim: int) -> nn.Sequential:
     Shape: (B, in_channels, D, H, W) -> (B, dim, D, H, W).
     """
     return nn.Sequential(
-        nn.Conv3d(in_channels, dim, 3, padding=1),
-        BatchNorm3d(dim),
-        nn.PReLU(init=SLOPE),
+        *normed(nn.Conv3d(in_channels, dim, 3, padding=1), nn.PReLU(init=SLOPE)),
         PositionAttention(dim, spatial_dims=3),
-        nn.Conv3d(dim, dim, 3, padding=1),
-        BatchNorm3d(dim),
-        nn.PReLU(init=SLOPE),
+        *normed(nn.Conv3d(dim, dim, 3, padding=1), nn.PReLU(init=SLOPE)),
     )
 
 
@@ -116,9 +112,8 @@ class Side(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the probabilities."""
         logits = self.classify(x)
-        size = [x.shape[2] * self.factor, x.shape[3] * self.factor, x.shape[4] * self.factor]
         if self.factor > 1:
-            logits = F.interpolate(logits, size=size, mode="trilinear", align_corners=False)
+            logits = linear_resize(logits, [size * self.factor for size in x.shape[2:]])
         return logits.softmax(1)
 
 
