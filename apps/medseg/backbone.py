@@ -2,17 +2,12 @@
 
 # N batch, C channels, H W pixels
 
-from collections.abc import Callable
-from pathlib import Path
-
 import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...core.errors import UserError
-from ...core.messages import suggestion
-from ...core.weights.adapters import fill, unwrap
-from ...core.weights.files import file_format, read_checkpoint, read_safetensors
+from ...core.backbones import check_name, open_residual_branches
+from ...core.weights.pretrained import fill_pretrained
 
 STAGES = 4
 
@@ -76,40 +71,6 @@ class Backbone(nn.ModuleDict):
         fill_pretrained(self, "fc.", source, lambda: _feature_layers(self.name, self.in_channels, pretrained=True))
 
 
-def open_residual_branches(module: nn.Module) -> None:
-    """Set the weights of batch norms to 1, as torchvision does; timm lets residual branches begin at 0."""
-    for each in module.modules():
-        if isinstance(each, nn.BatchNorm2d):
-            nn.init.ones_(each.weight)
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that timm does not have.
-
-    Raises:
-        ValueError: there is no such network; a near name is suggested.
-    """
-    if name.partition(".")[0] not in timm.list_models():
-        raise ValueError(f"timm has no network {name!r}{suggestion(name, timm.list_models())}")
-
-
-def fill_pretrained(net: nn.Module, classifier: str, source: str | None, download: Callable[[], nn.Module]) -> None:
-    """Fill a network with weights that know other classes; its classifier stays.
-
-    Args:
-        net: the network.
-        classifier: how the names of the classifier's weights begin.
-        source: a file of weights, or None to download.
-        download: builds the same network with its published weights.
-
-    Raises:
-        UserError: the weights cannot be had, or do not fit.
-    """
-    found = _read(Path(source)) if source else _downloaded(download)
-    own = {name: value for name, value in net.state_dict().items() if name.startswith(classifier)}
-    fill(net, {name: value for name, value in found.items() if not name.startswith(classifier)} | own)
-
-
 def _feature_layers(name: str, in_channels: int, pretrained: bool = False) -> nn.ModuleDict:
     check_name(name)
     try:
@@ -127,22 +88,3 @@ def _stages(layers: list[str], ends: list[str]) -> list[int]:
     places = [layers.index(end) for end in ends]
     stages = [sum(end < place for end in places) + 1 for place in range(len(layers))]
     return [0 if place < places[0] else stage for place, stage in enumerate(stages)] + [-1]
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file of weights.")
-    if file_format(path) == "safetensors":
-        return unwrap(read_safetensors(path)[0])
-    return unwrap(read_checkpoint(path))
-
-
-def _downloaded(download: Callable[[], nn.Module]) -> dict[str, Tensor]:
-    try:
-        return download().state_dict()
-    except Exception as error:  # whatever the network, the hub or the disk did
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(
-            f"the published weights cannot be downloaded ({reason}). Give a file of them in place of imagenet, "
-            "or train without."
-        ) from error

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from ...core.errors import UserError
 from ...core.messages import suggestion
-from ...core.weights.adapters import fill, unwrap
-from ...core.weights.files import file_format, read_checkpoint, read_safetensors
+from ...core.weights.adapters import fill
+from ...core.weights.pretrained import read_state
 from .colour_texture import ColourTexture
 
 COLOUR_TEXTURE = "colour-texture"
@@ -132,7 +132,7 @@ def _filled(name: str, weights: Path) -> nn.Module:
     """Build a network of timm with weights from a file."""
     if ":" not in name:
         _check_name(name)
-    state = _read(weights)
+    state = _without_prefix(read_state(weights))
     options: dict[str, Any] = {"init_values": 1e-5} if any(".ls1.gamma" in each for each in state) else {}
     try:
         with _cache_alone(name.startswith("hf-hub:") and not _hub_answers()):
@@ -148,11 +148,7 @@ def _filled(name: str, weights: Path) -> nn.Module:
     return module
 
 
-def _read(weights: Path) -> dict[str, Tensor]:
-    if not weights.is_file():
-        raise UserError(f"--encoder_weights {weights}: there is no such file.")
-    state = read_safetensors(weights)[0] if file_format(weights) == "safetensors" else read_checkpoint(weights)
-    state = unwrap(state)
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for prefix in PREFIXES:
         if state and all(name.startswith(prefix) for name in state):
             return {name.removeprefix(prefix): value for name, value in state.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..blocks.norm import BatchNorm2d
+from ..blocks.norm import use_own_norms
 
 
 class Unet(nn.Module):
@@ -33,9 +33,7 @@ class Unet(nn.Module):
         self.net = segmentation_models_pytorch.Unet(
             encoder, encoder_weights=weights, in_channels=in_channels, classes=num_classes
         )
-        for module in self.net.modules():
-            if type(module) is nn.BatchNorm2d:
-                module.__class__ = BatchNorm2d  # the same parameters, right gradients
+        use_own_norms(self.net)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""

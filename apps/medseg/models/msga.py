@@ -10,17 +10,17 @@ D width of the features; four scales, from fine to coarse.
 
 from typing import NamedTuple
 
-import timm
 import torch
-import torch.nn.functional as F
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ....core.attention.channel_affinity import ChannelAffinityAttention
 from ....core.attention.position import PositionAttention
-from ....core.blocks.norm import BatchNorm2d
+from ....core.backbones import feature_network
+from ....core.blocks.convolution import normed
+from ....core.blocks.resampling import linear_resize
 from ....core.errors import UserError
-from ..backbone import check_name, fill_pretrained
+from ....core.weights.pretrained import fill_pretrained
 
 SCALES = 4
 STRIDES = [4, 8, 16, 32]  # of the backbone's features, pixels
@@ -42,20 +42,9 @@ class Supervised(NamedTuple):
     reconstructions: list[Tensor]
 
 
-class ConvUnit(nn.Sequential):
-    """Convolution, batch norm and activation.
-
-    Args:
-        in_dim: channels in.
-        out_dim: channels out.
-        kernel: side of the kernel in pixels, odd.
-        activation: PReLU with one shared slope unless told otherwise.
-    Shape: (B, in_dim, H, W) -> (B, out_dim, H, W).
-    """
-
-    def __init__(self, in_dim: int, out_dim: int, kernel: int, activation: type[nn.Module] = nn.PReLU) -> None:
-        conv = nn.Conv2d(in_dim, out_dim, kernel, padding=kernel // 2)
-        super().__init__(conv, BatchNorm2d(out_dim), activation())
+def conv_unit(in_dim: int, out_dim: int, kernel: int, activation: type[nn.Module] = nn.PReLU) -> nn.Sequential:
+    """Return a convolution that keeps the size, batch norm and activation: PReLU with one shared slope by default."""
+    return nn.Sequential(*normed(nn.Conv2d(in_dim, out_dim, kernel, padding=kernel // 2), activation()))
 
 
 class AttentionUnit(nn.Sequential):
@@ -69,7 +58,7 @@ class AttentionUnit(nn.Sequential):
     """
 
     def __init__(self, in_dim: int, out_dim: int, attention: nn.Module) -> None:
-        super().__init__(ConvUnit(in_dim, out_dim, 3), attention, ConvUnit(out_dim, out_dim, 3))
+        super().__init__(conv_unit(in_dim, out_dim, 3), attention, conv_unit(out_dim, out_dim, 3))
 
 
 class SemanticModule(nn.Module):
@@ -91,7 +80,7 @@ class SemanticModule(nn.Module):
         """Return the code and the reconstruction."""
         half = self.encode1(x)
         code = self.encode2(half)
-        return code, self.decode1(_resize(self.decode2(code), half.shape[2:]))
+        return code, self.decode1(linear_resize(self.decode2(code), half.shape[2:]))
 
 
 class GuidedAttention(nn.Module):
@@ -153,7 +142,8 @@ class MSGA(nn.Module):
         H and W are multiples of 8, at least 16. (Others whose quarter, rounded up, is even work too.)
 
     Raises:
-        ValueError: fewer than two classes, or a backbone that timm does not have or that lacks these strides.
+        ValueError: fewer than two classes.
+        UserError: a backbone that timm does not have or that lacks these strides.
     """
 
     size_multiple = 8
@@ -173,10 +163,10 @@ class MSGA(nn.Module):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.backbone_name = backbone
-        self.backbone = _backbone(backbone, in_channels)
+        self.backbone = feature_network(backbone, in_channels, STRIDES)
         channels = self.backbone.feature_info.channels()
-        self.down = nn.ModuleList(ConvUnit(each, dim, 1) for each in channels)
-        self.fuse = nn.Sequential(ConvUnit(SCALES * dim, dim, 3), ConvUnit(dim, dim, 3), ConvUnit(dim, dim, 1))
+        self.down = nn.ModuleList(conv_unit(each, dim, 1) for each in channels)
+        self.fuse = nn.Sequential(conv_unit(SCALES * dim, dim, 3), conv_unit(dim, dim, 3), conv_unit(dim, dim, 1))
         self.stage1 = Stage(dim)
         self.stage2 = Stage(dim)
         self.heads1 = nn.ModuleList(nn.Conv2d(dim, num_classes, 1) for _ in range(SCALES))
@@ -191,7 +181,7 @@ class MSGA(nn.Module):
         logits: list[Tensor] = []
         for scale, head in enumerate(self.heads2):
             logits.append(head(refined[scale]))
-        return _resize(torch.stack(logits).mean(0), x.shape[2:])  # the mean resized is the mean of the resized
+        return linear_resize(torch.stack(logits).mean(0), x.shape[2:])  # the mean resized is the mean of the resized
 
     @torch.jit.export
     def supervised(self, x: Tensor) -> Supervised:
@@ -200,9 +190,9 @@ class MSGA(nn.Module):
         size = x.shape[2:]
         predictions: list[Tensor] = []
         for scale, head in enumerate(self.heads1):
-            predictions.append(_resize(head(features[scale]), size))
+            predictions.append(linear_resize(head(features[scale]), size))
         for scale, head in enumerate(self.heads2):
-            predictions.append(_resize(head(refined[scale]), size))
+            predictions.append(linear_resize(head(refined[scale]), size))
         return Supervised(predictions, codes, inputs, reconstructions)
 
     @torch.jit.unused
@@ -218,8 +208,8 @@ class MSGA(nn.Module):
             UserError: the weights cannot be had, or do not fit.
         """
         name = self.backbone_name
-        coloured = _backbone(name, 3)
-        fill_pretrained(coloured, "fc.", source, lambda: _backbone(name, 3, pretrained=True))
+        coloured = feature_network(name, 3, STRIDES)
+        fill_pretrained(coloured, "fc.", source, lambda: feature_network(name, 3, STRIDES, pretrained=True))
         state = coloured.state_dict()
         stem = next(key for key, value in state.items() if value.ndim == 4)
         state[stem] = adapt_input_conv(self.in_channels, state[stem])
@@ -247,44 +237,24 @@ class MSGA(nn.Module):
             # Channels last is the faster layout from here on. A clone, not contiguous: whether a map needs a copy must
             # not bind an exported program to its size.
             feature = down(levels[scale].clone(memory_format=torch.channels_last))
-            features.append(feature if scale == 0 else _resize(feature, features[0].shape[2:]))
+            features.append(feature if scale == 0 else linear_resize(feature, features[0].shape[2:]))
         return features
 
 
 def _encoder(in_dim: int, out_dim: int) -> nn.Sequential:
     return nn.Sequential(
-        ConvUnit(in_dim, out_dim, 3, nn.ReLU),
-        ConvUnit(out_dim, out_dim, 3, nn.ReLU),
+        conv_unit(in_dim, out_dim, 3, nn.ReLU),
+        conv_unit(out_dim, out_dim, 3, nn.ReLU),
         nn.MaxPool2d(2),
     )
 
 
 def _decoder(in_dim: int, out_dim: int) -> nn.Sequential:
     return nn.Sequential(
-        ConvUnit(in_dim, out_dim, 3, nn.ReLU),
-        ConvUnit(out_dim, out_dim, 3, nn.ReLU),
+        conv_unit(in_dim, out_dim, 3, nn.ReLU),
+        conv_unit(out_dim, out_dim, 3, nn.ReLU),
         nn.ConvTranspose2d(out_dim, out_dim, 2, stride=2),
     )
-
-
-def _resize(x: Tensor, size: list[int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
-def _backbone(name: str, in_channels: int, pretrained: bool = False) -> nn.Module:
-    """Return a timm network that gives features at the four strides."""
-    check_name(name)
-    options = {"features_only": True, "out_indices": (-4, -3, -2, -1), "in_chans": in_channels}
-    try:
-        net = timm.create_model(name, pretrained=pretrained, **options)
-    except (AttributeError, RuntimeError) as error:  # how timm's networks without feature levels answer
-        raise ValueError(f"backbone {name!r} has no feature levels ({error}); take a ResNet of timm") from error
-    strides = net.feature_info.reduction()
-    if strides != STRIDES or not str(getattr(net, "output_fmt", "NCHW")).endswith("NCHW"):
-        raise ValueError(
-            f"backbone {name!r} has features at strides {strides}, or channels last; take a ResNet of timm"
-        )
-    return net
 
 
 def _initialise(module: nn.Module) -> None:

@@ -3,7 +3,8 @@
 import timm
 from torch import Tensor, nn
 
-from ..backbone import check_name, fill_pretrained, open_residual_branches
+from ....core.backbones import check_name, open_residual_branches
+from ....core.weights.pretrained import fill_pretrained
 
 
 class TimmClassifier(nn.Module):

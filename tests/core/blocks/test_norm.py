@@ -3,7 +3,14 @@ import itertools
 import pytest
 import torch
 
-from foveal.core.blocks.norm import BatchNorm2d, BatchNorm3d, InstanceNorm2d, InstanceNorm3d, LayerNorm2d
+from foveal.core.blocks.norm import (
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm2d,
+    use_own_norms,
+)
 
 NORMS = [(BatchNorm2d, (3, 5)), (BatchNorm3d, (2, 3, 5)), (InstanceNorm2d, (3, 5)), (InstanceNorm3d, (2, 3, 5))]
 CHANNELS = 6
@@ -130,3 +137,12 @@ def test_layer_norm_is_over_the_channels_of_each_position(batch):
     scale, shift = norm.weight[:, None, None], norm.bias[:, None, None]
     assert torch.allclose(norm(x), (x - mean) / torch.sqrt(variance + 1e-5) * scale + shift, rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradcheck(lambda map_: to_tokens(norm(map_)), (x,))
+
+
+def test_norms_of_another_library_become_those_of_this_file_with_their_parameters():
+    norm = torch.nn.BatchNorm2d(CHANNELS)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, CHANNELS, 1), norm)
+    use_own_norms(network)
+    assert type(network[1]) is BatchNorm2d
+    assert network[1] is norm
+    assert list(network.state_dict()) == ["0.weight", "0.bias", *(f"1.{name}" for name in norm.state_dict())]
