@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from measure import Forms, run_forms
+from measure import Forms, in_use, run_forms
 from torch import Tensor
 
 from foveal.kernels.dynamic_conv import dynamic_conv2d
@@ -43,12 +43,7 @@ def our_pool(*tensors: Tensor) -> Tensor:
 
 def forward(plain: Form, ours: Form, tensors: list[Tensor]) -> Forms:
     """Return both forms of one pass without gradients."""
-
-    def run(form: Form) -> Tensor:
-        with torch.inference_mode():
-            return form(*tensors)
-
-    return lambda: run(plain), lambda: run(ours)
+    return in_use(plain, ours, *tensors)
 
 
 def training(plain: Form, ours: Form, tensors: list[Tensor]) -> Forms:
@@ -68,9 +63,9 @@ def maps(side: int, grad: bool = False) -> list[Tensor]:
     return [torch.randn(shape, requires_grad=grad) for shape in shapes]
 
 
-def bag(instances: int, weights: bool = False, patches: bool = False) -> list[Tensor]:
-    """Return a bag of 512 channels, and weights of 5 branches with 128 hidden channels; gradients of either."""
-    shapes = [(256, 512), (256,), (5, 128), (5,)]
+def bag(instances: int, weights: bool = False, patches: bool = False, hidden: int = 128) -> list[Tensor]:
+    """Return a bag of 512 channels, and weights of 5 branches with some hidden channels; gradients of either."""
+    shapes = [(2 * hidden, 512), (2 * hidden,), (5, hidden), (5,)]
     drawn = [(0.05 * torch.randn(shape)).requires_grad_(weights) for shape in shapes]
     return [torch.randn(instances, 512, requires_grad=patches), *drawn]
 
@@ -110,8 +105,18 @@ def gated_pool_training() -> Forms:
     return training(plain_pool, our_pool, bag(100_000, True, True))
 
 
+def gated_pool_large() -> Forms:
+    """The same of 300,000 instances, forward and backward to the weights."""
+    return training(plain_pool, our_pool, bag(300_000, True))
+
+
+def gated_pool_wide() -> Forms:
+    """The same of 100,000 instances with 384 hidden channels, forward and backward to the weights."""
+    return training(plain_pool, our_pool, bag(100_000, True, hidden=384))
+
+
 def gated_pool_small() -> Forms:
-    """The same of 10,000 instances."""
+    """The same of 10,000 instances, forward and backward to weights and instances."""
     return training(plain_pool, our_pool, bag(10_000, True, True))
 
 
@@ -123,6 +128,8 @@ ROWS = {
     "gated_pool": gated_pool,
     "gated_pool_weights": gated_pool_weights,
     "gated_pool_training": gated_pool_training,
+    "gated_pool_large": gated_pool_large,
+    "gated_pool_wide": gated_pool_wide,
     "gated_pool_small": gated_pool_small,
 }
 

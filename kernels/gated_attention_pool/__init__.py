@@ -24,8 +24,8 @@ def gated_attention_pool(
     """Pool the instances of a bag by gated attention of several branches (Ilse et al. 2018, eq. 8 and 9).
 
     The strongest instances of a branch may be masked (Zhang et al. 2024, ACMIL, sec. 3.3): they are given as ranks, as
-    a number that is drawn for a rank needs no scores. The gates of all instances never exist at once, but on a CPU for
-    the backward pass, where they are at most `reference.KEPT`. On a GPU it is Triton kernels.
+    a number that is drawn for a rank needs no scores. On a GPU it is Triton kernels, in which the gates of all
+    instances never exist at once; on a CPU they do for the backward pass alone.
 
     Args:
         patches: (N, C), N from 1.
@@ -50,13 +50,8 @@ def gated_attention_pool(
     biases = gates_bias.to(patches.dtype), score_bias.to(patches.dtype)
     # Elsewhere many small steps cost more than they save: in time on a GPU, in size and freedom in an exported graph.
     whole = patches.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
-    operands = patches, gates, biases[0], score, biases[1], top_k, ranks, 0 if whole else reference.AT_ONCE
-    # To make gates again takes time, which is little beside the gradient of many instances.
-    few = reference.KEPT // 8 if patches.requires_grad else reference.KEPT
-    remakes = whole or patches.shape[0] * gates.shape[0] > few
-    if remakes and torch.is_grad_enabled() and any(each.requires_grad for each in operands[:5]):
-        return reference.GatedAttentionPool.apply(*operands)
-    return reference.gated_attention_pool(*operands)
+    at_once = 0 if whole else reference.AT_ONCE
+    return reference.gated_attention_pool(patches, gates, biases[0], score, biases[1], top_k, ranks, at_once)
 
 
 def mask_ranks(scores: Tensor, top_k: int, ranks: Tensor) -> Tensor:

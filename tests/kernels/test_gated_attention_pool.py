@@ -42,19 +42,13 @@ def relative(value, expected):
     return float((value.detach().double() - expected).norm() / expected.norm())
 
 
-@pytest.fixture(params=["small", "large", "very large"])
-def size_of_the_bag(request, monkeypatch):
-    """Of small bags the gates are kept; of very large ones they exist for some instances after others."""
-    monkeypatch.setattr(reference, "KEPT", 2**22 if request.param == "small" else 0)
-    monkeypatch.setattr(reference, "AT_ONCE", 4 if request.param == "very large" else 4096)
+@pytest.fixture(params=["at once", "in parts"])
+def parts(request, monkeypatch):
+    """Of large bags some instances follow others."""
+    monkeypatch.setattr(reference, "AT_ONCE", 4 if request.param == "in parts" else 4096)
 
 
-@pytest.fixture
-def large(monkeypatch):
-    monkeypatch.setattr(reference, "KEPT", 0)
-
-
-@pytest.mark.usefixtures("size_of_the_bag")
+@pytest.mark.usefixtures("parts")
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("size", SIZES[1:])
 def test_it_is_the_equation(size, masked):
@@ -67,7 +61,7 @@ def test_it_is_the_equation(size, masked):
         assert not masked or (found[1] == MASKED).sum(1).eq(3).all()
 
 
-@pytest.mark.usefixtures("size_of_the_bag")
+@pytest.mark.usefixtures("parts")
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("size", SIZES[:2])
 def test_gradients_are_those_of_finite_differences(size, masked):
@@ -81,16 +75,6 @@ def test_gradients_are_those_of_finite_differences(size, masked):
     assert torch.autograd.gradcheck(both, tensors)
 
 
-@pytest.mark.usefixtures("large")
-def test_gradients_are_those_of_autograd():
-    tensors = [each.requires_grad_() for each in operands(23, 5, 7, 3)]
-    masking = 6, drawn_ranks(3, 6, 3)
-    found, expected = gated_attention_pool(*tensors, *masking), reference.gated_attention_pool(*tensors, *masking)
-    grads = [torch.autograd.grad(one.sin().sum() + other.cos().sum(), tensors) for one, other in (found, expected)]
-    assert all(relative(a, b) < 1e-12 for a, b in zip(*grads, strict=True))
-
-
-@pytest.mark.usefixtures("large")
 def test_a_bag_that_is_masked_as_a_whole_is_pooled_equally():
     tensors = [each.requires_grad_() for each in operands(4, 6, 4, 2, torch.float32)]
     pooled, scores = gated_attention_pool(*tensors, 10, drawn_ranks(2, 4, 4))
@@ -109,7 +93,6 @@ def test_parts_are_the_public_functions():
     assert torch.equal(attention_pool(masked, tensors[0]), pooled)
 
 
-@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_has_its_scores_in_single(dtype):
     tensors = [each.requires_grad_() for each in operands(23, 5, 7, 3, dtype)]
@@ -121,7 +104,6 @@ def test_half_precision_has_its_scores_in_single(dtype):
     assert all(grad.dtype == dtype and grad.isfinite().all() for grad in grads)
 
 
-@pytest.mark.usefixtures("large")
 def test_mixed_precision_trains_the_weights():
     tensors = [each.requires_grad_() for each in operands(23, 5, 7, 3, torch.float32)]
     exact = gated_attention_pool(*tensors)
