@@ -61,6 +61,7 @@ for (const viewer of document.querySelectorAll(".volume")) {
   const mark = (pen, plane, x, y, dot) => {
     const { width: full, height: whole } = pen.canvas, [column, row] = [(place[plane.right] + .5) * x, (place[plane.down] + .5) * y];
     const gap = 9 * dot, line = Math.max(1, Math.round(dot));
+    const [isWide, isTall] = [full > 64 * dot, whole > 64 * dot];  // else the letters would stand in one another
     pen.fillStyle = "#ffffff8c";
     if (cross.checked) {
       for (const [from, to] of [[0, column - gap], [column + gap, full]]) if (to > from) pen.fillRect(from, Math.round(row - line / 2), to - from, line);
@@ -68,10 +69,10 @@ for (const viewer of document.querySelectorAll(".volume")) {
     }
     Object.assign(pen, { fillStyle: "#fff", font: `600 ${12 * dot}px system-ui, sans-serif`, textBaseline: "middle", textAlign: "center", shadowColor: "#000", shadowBlur: 4 * dot });
     const edge = 11 * dot, [[up, foot], [left, end]] = [ends[plane.down], ends[plane.right]];
-    for (const [text, across, along] of [[up, full / 2, edge], [foot, full / 2, whole - edge], [left, edge, whole / 2], [end, full - edge, whole / 2]])
-      pen.fillText(text, across, along);
+    if (isTall) for (const [text, along] of [[up, edge], [foot, whole - edge]]) pen.fillText(text, full / 2, along);
+    if (isWide) for (const [text, across] of [[left, edge], [end, full - edge]]) pen.fillText(text, across, whole / 2);
     const length = LENGTHS.find((each) => each <= Math.min(...planes.map(({ wide }) => wide)) / 4);
-    if (length) {
+    if (length && isTall) {
       const [long, base] = [length / plane.wide * full, whole - edge];
       pen.fillRect(full - edge - long, base, long, 2 * dot);
       pen.textAlign = "right";
@@ -139,10 +140,16 @@ for (const viewer of document.querySelectorAll(".volume")) {
     range.addEventListener("input", () => { move(axis, Number(range.value)); show(); });
   };
 
-  const sum = planes.reduce((total, { wide }) => total + wide, 0), tallest = Math.max(...planes.map(({ tall }) => tall));
-  viewer.querySelector(".volume-planes").style.maxWidth = `calc(34rem * ${sum / tallest} + 1.2rem)`;
+  const [{ wide: first, tall: tallest }, ...others] = planes, widest = Math.max(...others.map(({ wide }) => wide));
+  const isFlat = others[0].tall + others[1].tall < tallest;  // of a few slices: both others stand beside the axial plane
+  const sum = first + (isFlat ? widest : others[0].wide + others[1].wide), longest = Math.max(...planes.map(({ tall }) => tall));
+  const room = viewer.querySelector(".volume-planes");
+  room.classList.toggle("flat", isFlat);
+  room.style.maxWidth = `calc(34rem * ${sum / longest} + 1.2rem)`;
+  room.style.gridTemplateColumns = `${first}fr ${widest}fr`;
   planes.forEach((plane, number) => {
     figures[number].style.flexGrow = plane.wide;
+    if (isFlat && number) figures[number].style.width = `${100 * plane.wide / widest}%`;
     plane.canvas.style.aspectRatio = `${plane.wide} / ${plane.tall}`;
     plane.range.max = shape[plane.axis] - 1;
   });
