@@ -16,7 +16,7 @@ import plain_gates as gates
 import plain_regions as regions
 import plain_tokens as tokens
 import torch
-from measure import Forms, Rows, run_forms
+from measure import Forms, Rows, in_use, run_forms
 from plain_windows import gathered_neighborhoods, neighbors, plain_cross, plain_windows
 from torch import Tensor, nn
 
@@ -66,8 +66,7 @@ Size = tuple[int, ...]
 
 def inference(plain: Callable[..., Tensor], ours: Callable[..., Tensor], *sizes: Size) -> Forms:
     """Return both forms without gradients."""
-    inputs = [torch.randn(size) for size in sizes]
-    return torch.inference_mode()(lambda: plain(*inputs)), torch.inference_mode()(lambda: ours(*inputs))
+    return in_use(plain, ours, *(torch.randn(size) for size in sizes))
 
 
 def training(plain: Callable[..., Tensor], ours: nn.Module, *sizes: Size) -> Forms:

@@ -9,13 +9,14 @@ goes into benchmarks/RESULTS.md.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from inference_memory import make_scene
 from limits import FileRow, Subject, limits_table
-from measure import Forms, forms_table, run_app
+from measure import Forms, forms_table, in_use, run_app
 from quality import Run, Score, quality_table
 from torch import Tensor
 
@@ -107,12 +108,7 @@ def dates(side: int, batch: int = 1) -> Tensor:
 def inference() -> Forms:
     """PMAA as published on a tile of 256x256."""
     net, x = PMAA().eval(), dates(256)
-
-    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return forward(x)
-
-    return lambda: run(lambda tile: plain_network(net, tile)), lambda: run(net)
+    return in_use(partial(plain_network, net), net, x)
 
 
 def training() -> Forms:

@@ -16,7 +16,7 @@ import nibabel
 import numpy as np
 import rasterio
 import torch
-from measure import in_fresh_process, run, status_megabytes
+from measure import card_of, in_fresh_process, run, status_megabytes
 from rasterio.windows import Window
 
 from foveal.core.allocator import keep_freed_memory
@@ -63,10 +63,6 @@ def _make_blocks(path: Path, side: int, bands: int, dtype: str, **profile: objec
             file.write(generator.integers(60, 200, extent).astype(dtype), window=Window(left, top, *extent[:0:-1]))
 
 
-def _card(**facts: object) -> Card:
-    return Card(name="benchmark", app="benchmark", network={"class_path": "benchmark"}, **facts)
-
-
 ROWS: dict[str, tuple[str, Kind, str, str, int, int, Callable[[Path, int], None], Card]] = {
     "geotiff": (
         "GeoTIFF of 4 bands, {0} x {0}",
@@ -76,7 +72,7 @@ ROWS: dict[str, tuple[str, Kind, str, str, int, int, Callable[[Path, int], None]
         4_000,
         40_000,
         make_scene,
-        _card(channels=("blue", "green", "red", "nir"), tile=BLOCK, overlap=64),
+        card_of(channels=("blue", "green", "red", "nir"), tile=BLOCK, overlap=64),
     ),
     "volume": (
         "NIfTI of 512 x 512 x {0}",
@@ -86,7 +82,7 @@ ROWS: dict[str, tuple[str, Kind, str, str, int, int, Callable[[Path, int], None]
         80,
         800,
         make_volume,
-        _card(channels=("ct",), dimensions=3, tile=(32, 128, 128), overlap=(8, 32, 32)),
+        card_of(channels=("ct",), dimensions=3, tile=(32, 128, 128), overlap=(8, 32, 32)),
     ),
     "labels": (
         "14 classes at 1.5 mm of a NIfTI of 512 x 512 x {0}",
@@ -96,7 +92,7 @@ ROWS: dict[str, tuple[str, Kind, str, str, int, int, Callable[[Path, int], None]
         160,
         1200,
         make_volume,
-        _card(
+        card_of(
             channels=("ct",),
             dimensions=3,
             tile=(64, 128, 128),
@@ -115,7 +111,7 @@ ROWS: dict[str, tuple[str, Kind, str, str, int, int, Callable[[Path, int], None]
         4_000,
         40_000,
         make_slide,
-        _card(tile=BLOCK, overlap=64),
+        card_of(tile=BLOCK, overlap=64),
     ),
 }
 """What is run: title, format, suffixes of input and output, the two sizes, what makes the input, the card."""

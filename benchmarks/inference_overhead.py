@@ -16,13 +16,12 @@ import nibabel
 import numpy as np
 import rasterio
 import torch
-from measure import in_fresh_process, run, status_megabytes
+from measure import card_of, in_fresh_process, run, status_megabytes
 from rasterio.windows import Window
 from torch import Tensor, nn
 
 from foveal.core.allocator import keep_freed_memory
 from foveal.core.inference.engine import Engine
-from foveal.core.weights.card import Card
 from foveal.data.io.geotiff import GeoTiffSink, GeoTiffSource
 from foveal.data.io.nifti import NiftiSink, NiftiSource
 
@@ -75,7 +74,7 @@ def copy_plainly(source: Path, target: Path) -> None:
 
 def copy_through_engine(source: Path, target: Path) -> None:
     """Copy a raster through the engine, with a program that returns its input."""
-    card = _card(channels=("blue", "green", "red", "nir"), tile=BLOCK, overlap=64)
+    card = card_of(channels=("blue", "green", "red", "nir"), tile=BLOCK, overlap=64)
     with GeoTiffSource(source) as before, GeoTiffSink.like(target, before, card) as after:
         Engine(lambda x: x, card).run(before, after)
 
@@ -99,13 +98,9 @@ def slide_with_monai(source: Path, target: Path) -> None:
 
 def slide_with_engine(source: Path, target: Path) -> None:
     """Run the network by the engine."""
-    card = _card(channels=("mr",), outputs=("a", "b", "c"), dimensions=3, tile=CUBE, overlap=SHARED)
+    card = card_of(channels=("mr",), outputs=("a", "b", "c"), dimensions=3, tile=CUBE, overlap=SHARED)
     with NiftiSource(source) as before, NiftiSink.like(target, before, card) as after:
         Engine(SmallNet().eval(), card, blend="constant").run(before, after)
-
-
-def _card(**facts: object) -> Card:
-    return Card(name="benchmark", app="benchmark", network={"class_path": "benchmark"}, **facts)
 
 
 def raster_difference(a: Path, b: Path) -> float:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from measure import CLOCK, Table, in_fresh_process, status_megabytes
+from measure import CLOCK, Table, card_of, in_fresh_process, status_megabytes
 from torch import Tensor, nn
 
 from foveal.core.allocator import keep_freed_memory
@@ -83,7 +83,7 @@ def built(app: str, make: type[nn.Module], arguments: dict[str, object], **facts
     """Return a network and its card, with further facts of that."""
     net = make(**arguments)
     network = {"class_path": f"{make.__module__}.{make.__name__}", "init_args": arguments}
-    return net, Card(name="benchmark", app=app, network=network, **facts)
+    return net, card_of(app=app, network=network, **facts)
 
 
 def limits_table(script: str, title: str, subject: Subject, note: str) -> Table:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.core.bench.measure import CLOCK as CLOCK
 from foveal.core.bench.measure import UNIT, in_fresh_python, machine, medians, peak_megabytes
 from foveal.core.bench.measure import status_megabytes as status_megabytes
+from foveal.core.weights.card import Card
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -128,6 +129,28 @@ def forms_table(script: str | None, title: str, rows: Rows, checked: Rows | None
     """Return the table of which every row is `compare_forms`."""
     compared = partial(compare_forms, script, rows, checked or rows, limit)
     return Table(title, FORMS_HEAD, rows, compared, partial(form_megabytes, rows))
+
+
+def card_of(**facts: object) -> Card:
+    """Return the card of what is made for a benchmark, with facts of its own."""
+    return Card(**{"name": "benchmark", "app": "benchmark", "network": {"class_path": "benchmark"}} | facts)
+
+
+def in_use(plain: Callable[..., Found], ours: Callable[..., Found], *inputs: Tensor) -> Forms:
+    """Return both forms of a pass over inputs, without gradients."""
+    inference = torch.inference_mode()
+    return inference(lambda: plain(*inputs)), inference(lambda: ours(*inputs))
+
+
+def in_training(net: nn.Module, plain: Callable[[], Tensor], ours: Callable[[], Tensor]) -> Forms:
+    """Return both forms of a training step, of which the loss is given; they give the gradients of a network."""
+
+    def step(loss: Callable[[], Tensor]) -> Tensor:
+        net.zero_grad()
+        loss().backward()
+        return torch.cat([each.grad.flatten() for each in net.parameters() if each.grad is not None])
+
+    return lambda: step(plain), lambda: step(ours)
 
 
 def compare_forms(script: str | None, rows: Rows, checked: Rows, limit: float, name: str) -> str:

@@ -9,11 +9,13 @@ benchmarks/RESULTS.md.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from limits import FileRow, Subject, built, grey_picture, limits_table
-from measure import Forms, forms_table, run_app
+from measure import Forms, forms_table, in_training, in_use, run_app
+from plain_gates import plain_channel_affinity, plain_position
 from quality import Run, Score, quality_table
 from torch import Tensor, nn
 
@@ -26,25 +28,10 @@ from foveal.core.weights.card import Card
 STEP_IMAGES = 2
 
 
-def plain_position(block: PositionAttention, x: Tensor) -> Tensor:
-    """The position attention with the map of all pairs written out."""
-    q, k, v = (layer(x).flatten(2) for layer in (block.query, block.key, block.value))
-    attention = torch.softmax(torch.bmm(q.mT, k), dim=-1)
-    return block.gamma * torch.bmm(v, attention.mT).view(x.shape) + x
-
-
-def plain_channel(block: ChannelAffinityAttention, x: Tensor) -> Tensor:
-    """The channel attention as its authors wrote it."""
-    maps = x.flatten(2)
-    energy = torch.bmm(maps, maps.mT)
-    attention = torch.softmax(energy.max(-1, keepdim=True).values.expand_as(energy) - energy, dim=-1)
-    return block.gamma * torch.bmm(attention, maps).view(x.shape) + x
-
-
 def plain_unit(unit: nn.Sequential, x: Tensor) -> Tensor:
     """An attention unit."""
     before, block, after = unit
-    attend = plain_position if isinstance(block, PositionAttention) else plain_channel
+    attend = plain_position if isinstance(block, PositionAttention) else plain_channel_affinity
     return after(attend(block, before(x)))
 
 
@@ -92,36 +79,20 @@ def inference() -> Forms:
     """MSGA, five classes, on a 256x256 slice."""
     net = network().eval()
     x = torch.rand(1, 1, 256, 256)
-
-    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return forward(x)
-
-    return lambda: run(lambda image: plain_network(net, image)), lambda: run(net)
+    return in_use(partial(plain_network, net), net, x)
 
 
 def training(side: int = 256, dtype: torch.dtype = torch.float32) -> Forms:
     """One training step of MSGA, two slices of 256x256, all losses."""
     net, loss = network().to(dtype), GuidedAttentionLoss()
     x, target = torch.rand(STEP_IMAGES, 1, side, side, dtype=dtype), torch.randint(5, (STEP_IMAGES, side, side))
-
-    def step(forward: Callable[[Tensor], Supervised]) -> Tensor:
-        net.zero_grad()
-        loss(forward(x), target).backward()
-        return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
-
-    return lambda: step(lambda image: plain_network(net, image)), lambda: step(net)
+    return in_training(net, lambda: loss(plain_network(net, x), target), lambda: loss(net(x), target))
 
 
 def position(channels: int = 64, *sizes: int) -> Forms:
     """The position attention, 64 channels, 64x64 positions, forward."""
     block, x = attention(channels, sizes or (64, 64))
-
-    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return forward(x)
-
-    return lambda: run(lambda image: plain_position(block, image)), lambda: run(block)
+    return in_use(partial(plain_position, block), block, x)
 
 
 def position_backward(channels: int = 64, *sizes: int) -> Forms:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from plain_windows import bias_of, partition, unpartition
 from torch import Tensor, nn
 
 from foveal.core.attention.adaptive_sparse import AdaptiveSparseAttention
@@ -49,18 +50,6 @@ def convolved(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def windows_of(x: Tensor, window: list[int]) -> Tensor:
-    """(B, H, W, C) -> (B * windows, tokens, C)."""
-    (B, H, W, C), (a, b) = x.shape, window
-    return x.view(B, H // a, a, W // b, b, C).transpose(2, 3).reshape(-1, a * b, C)
-
-
-def map_of(windows: Tensor, shape: torch.Size, window: list[int]) -> Tensor:
-    """Undo `windows_of`."""
-    (B, H, W, _), (a, b) = shape, window
-    return windows.view(B, H // a, W // b, a, b, -1).transpose(2, 3).reshape(B, H, W, -1)
-
-
 def plain_agent(block: AgentAttention, x: Tensor) -> Tensor:
     """Two attentions through the agents, their scores made."""
     q, (k, v) = block.q(x), block.kv(x).flatten(1, 2).chunk(2, -1)
@@ -96,9 +85,9 @@ def plain_focused(block: FocusedLinearAttention, x: Tensor) -> Tensor:
 def plain_hilo(block: HiLoAttention, x: Tensor) -> Tensor:
     """Windows cut out for some heads, the map pooled for the others."""
     high, low = block.branches["high"], block.branches["low"]
-    qkv = high.qkv(windows_of(x, high.window)).chunk(3, -1)
+    qkv = high.qkv(partition(x, high.window)).chunk(3, -1)
     near = side_by_side(softmax_attention(*(by_head(each, high.heads) for each in qkv)))
-    near = high.proj(map_of(near, x.shape, high.window))
+    near = high.proj(unpartition(near, [*x.shape[1:3]], high.window))
     means = F.avg_pool2d(x.permute(0, 3, 1, 2), low.window).flatten(2).transpose(1, 2)
     qkv = low.q(x.flatten(1, 2)), *low.kv(means).chunk(2, -1)
     far = side_by_side(softmax_attention(*(by_head(each, low.heads) for each in qkv)))
@@ -272,19 +261,16 @@ def plain_instance_sparse(block: InstanceSparseAttention, x: Tensor) -> Tensor:
 
 def plain_global_query(block: GlobalQueryAttention, x: Tensor, query: Tensor) -> Tensor:
     """The queries repeated for every window, then scores, bias, softmax."""
-    k, v = (by_head(each, block.heads) for each in block.kv(windows_of(x, block.window)).chunk(2, -1))
+    k, v = (by_head(each, block.heads) for each in block.kv(partition(x, block.window)).chunk(2, -1))
     q = by_head(query.flatten(1, 2), block.heads).repeat_interleave(len(k) // len(x), 0)
-    N = q.shape[2]
-    bias = block.position.table[block.position.index.view(-1)].view(N, N, -1).permute(2, 0, 1).contiguous()
-    return block.proj(map_of(side_by_side(softmax_attention(q, k, v, bias)), x.shape, block.window))
+    bias = bias_of(block.position, q.shape[2])
+    return block.proj(unpartition(side_by_side(softmax_attention(q, k, v, bias)), [*x.shape[1:3]], block.window))
 
 
 def plain_adaptive_sparse(block: AdaptiveSparseAttention, x: Tensor) -> Tensor:
     """Whole windows: scores and bias, softmax beside squared ReLU."""
-    q, k, v = (by_head(each, block.heads) for each in block.qkv(windows_of(x, block.window)).chunk(3, -1))
-    N = q.shape[2]
-    bias = block.position.table[block.position.index.view(-1)].view(N, N, -1).permute(2, 0, 1).contiguous()
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3) + bias
+    q, k, v = (by_head(each, block.heads) for each in block.qkv(partition(x, block.window)).chunk(3, -1))
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3) + bias_of(block.position, q.shape[2])
     dense, sparse = block.parts.exp() / block.parts.exp().sum()
     weights = scores.softmax(-1) * dense + F.relu(scores) ** 2 * sparse
-    return block.proj(map_of(side_by_side(weights @ v), x.shape, block.window))
+    return block.proj(unpartition(side_by_side(weights @ v), [*x.shape[1:3]], block.window))

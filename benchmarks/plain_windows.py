@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foveal.core.attention.cross_shaped import CrossShapedAttention
 from foveal.core.attention.neighborhood import NeighborhoodAttention
-from foveal.core.attention.window import WindowAttention
+from foveal.core.attention.window import RelativePositionBias, WindowAttention
 
 
 def plain_windows(block: WindowAttention, x: Tensor) -> Tensor:
@@ -20,17 +20,16 @@ def plain_windows(block: WindowAttention, x: Tensor) -> Tensor:
     if any(shift):
         x = torch.roll(x, [-s for s in shift], dims)
     B, *sizes, _ = x.shape
-    windows = _partition(x, window, block.dilated)
+    windows = partition(x, window, block.dilated)
     G, N, h = windows.shape[0], windows.shape[1], block.heads
     q, k, v = block.qkv(windows).reshape(G, N, 3, h, -1).permute(2, 0, 3, 1, 4)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    index = block.position.index.view(-1)
-    scores = scores + block.position.table[index].view(N, N, h).permute(2, 0, 1).contiguous().unsqueeze(0)
+    scores = scores + bias_of(block.position, N).unsqueeze(0)
     if any(shift):
         mask = shift_mask(tuple(sizes), tuple(window), tuple(shift))
         scores = (scores.view(B, G // B, h, N, N) + mask[None, :, None]).view(G, h, N, N)
     y = block.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(G, N, -1))
-    y = _unpartition(y, sizes, window, block.dilated)
+    y = unpartition(y, sizes, window, block.dilated)
     return torch.roll(y, shift, dims) if any(shift) else y
 
 
@@ -45,12 +44,18 @@ def shift_mask(sizes: tuple[int, ...], window: tuple[int, ...], shift: tuple[int
             place = torch.arange(size)
             part = (place >= size - side).float() + (place >= size - by).float()
             labels = 3 * labels + part.view(-1, *[1] * (len(sizes) - axis))
-        labels = _partition(labels, list(window), False).squeeze(-1)
+        labels = partition(labels, list(window)).squeeze(-1)
         MASKS[sizes, window, shift] = -100.0 * (labels[:, None] != labels[:, :, None])
     return MASKS[sizes, window, shift]
 
 
-def _partition(x: Tensor, window: list[int], dilated: bool) -> Tensor:
+def bias_of(position: RelativePositionBias, N: int) -> Tensor:
+    """Look up the bias of every pair of tokens, (h, N, N)."""
+    return position.table[position.index.view(-1)].view(N, N, -1).permute(2, 0, 1).contiguous()
+
+
+def partition(x: Tensor, window: list[int], dilated: bool = False) -> Tensor:
+    """Cut a map into windows, (B, *sizes, C) -> (B * windows, tokens, C); dilated ones are grids."""
     B, *sizes, C = x.shape
     split = [
         n for size, side in zip(sizes, window, strict=True) for n in ((side, size // side)[:: 1 if dilated else -1])
@@ -61,7 +66,8 @@ def _partition(x: Tensor, window: list[int], dilated: bool) -> Tensor:
     return windows.view(-1, windows[0].numel() // C // _product(split[int(dilated) :: 2]), C)
 
 
-def _unpartition(y: Tensor, sizes: list[int], window: list[int], dilated: bool) -> Tensor:
+def unpartition(y: Tensor, sizes: list[int], window: list[int], dilated: bool = False) -> Tensor:
+    """Undo `partition`."""
     n = len(sizes)
     counts = [size // side for size, side in zip(sizes, window, strict=True)]
     pairs = [(n + 1 + axis, 1 + axis) if dilated else (1 + axis, n + 1 + axis) for axis in range(n)]
@@ -101,11 +107,11 @@ def plain_cross(block: CrossShapedAttention, x: Tensor) -> Tensor:
     qkv = block.qkv(x).reshape(B, H, W, 3, C).permute(3, 0, 1, 2, 4)
     mixed = []
     for half, window in enumerate([[H, block.stripe], [block.stripe, W]]):
-        q, k, v = (_partition(each, window, False) for each in qkv[..., half * C // 2 : (half + 1) * C // 2])
+        q, k, v = (partition(each, window) for each in qkv[..., half * C // 2 : (half + 1) * C // 2])
         image = v.transpose(1, 2).reshape(-1, C // 2, *window)
         local = block.encodings[half](image).flatten(2).transpose(1, 2)
         q, k, v = (each.view(*each.shape[:2], block.heads // 2, -1).transpose(1, 2) for each in (q, k, v))
         weights = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(-1)
         y = (weights @ v).transpose(1, 2).reshape(local.shape) + local
-        mixed.append(_unpartition(y, [H, W], window, False))
+        mixed.append(unpartition(y, [H, W], window))
     return block.proj(torch.cat(mixed, -1))

@@ -9,18 +9,17 @@ each. limits: sizes from file to file, and lower precision. The table goes into 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from limits import FileRow, Subject, built, limits_table, picture
-from measure import Forms, forms_table, run_app
+from measure import Forms, forms_table, in_training, in_use, run_app
+from plain_gates import plain_reverse
 from quality import Run, Score, quality_table
 from torch import Tensor, nn
 
 from foveal.apps.polyp.models.pranet import PartialDecoder, PraNet, ReceptiveFieldBlock, doubled
-from foveal.core.attention.reverse import ReverseAttention
 from foveal.core.blocks.convolution import ConvNorm
 from foveal.core.blocks.norm import BatchNorm2d
 from foveal.core.losses.structure import StructureLoss
@@ -65,13 +64,6 @@ def plain_decoder(decoder: PartialDecoder, deep: Tensor, middle: Tensor, fine: T
     return decoder.head(decoder.refine(merged))
 
 
-def plain_reverse(unit: ReverseAttention, features: Tensor, coarse: Tensor) -> Tensor:
-    """Reverse attention that weighs every channel of the features before they are reduced."""
-    guide = F.interpolate(coarse, size=features.shape[2:], mode="bilinear", align_corners=False)
-    rest = (1 - torch.sigmoid(guide)).expand(-1, features.shape[1], -1, -1).mul(features)
-    return unit.last(unit.inner(unit.norm(unit.reduce(rest)))) + guide
-
-
 def plain_network(net: PraNet, x: Tensor) -> tuple[Tensor, ...]:
     """PraNet in the plain formulation, with the weights of a plain copy; four maps, in evaluation too."""
     fine, middle, deep = net.encoder(x)
@@ -102,12 +94,7 @@ def inference(side: int = SIDE, dtype: torch.dtype = torch.float32) -> Forms:
     net = PraNet().eval().to(dtype)
     plain = plain_copy(net)
     x = torch.randn(1, 3, side, side, dtype=dtype)
-
-    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return forward(x)
-
-    return lambda: run(lambda image: plain_network(plain, image)[-1]), lambda: run(net)
+    return in_use(lambda image: plain_network(plain, image)[-1], net, x)
 
 
 def training(side: int = SIDE, dtype: torch.dtype = torch.float32) -> Forms:
@@ -117,16 +104,8 @@ def training(side: int = SIDE, dtype: torch.dtype = torch.float32) -> Forms:
     x = torch.randn(BATCH, 3, side, side, dtype=dtype)
     mask = F.interpolate(torch.randn(BATCH, 1, 11, 11), size=side, mode="bilinear").gt(0.3).to(dtype)
     loss = StructureLoss("intended")
-
-    def step(which: PraNet, of_batch: Callable[[], Tensor]) -> Tensor:
-        which.zero_grad()
-        of_batch().backward()
-        return torch.cat([parameter.grad.flatten() for parameter in which.parameters()])
-
-    return (
-        lambda: step(plain, lambda: plain_loss(plain_network(plain, x), mask)),
-        lambda: step(net, lambda: loss(net(x), mask)),
-    )
+    nets = nn.ModuleList([plain, net])
+    return in_training(nets, lambda: plain_loss(plain_network(plain, x), mask), lambda: loss(net(x), mask))
 
 
 ROWS = {"inference": inference, "training": training}

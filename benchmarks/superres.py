@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from limits import FileRow, Subject, limits_table, picture
-from measure import Forms, forms_table, run_app
+from measure import Forms, forms_table, in_training, in_use, run_app
 from quality import Run, Score, quality_table
 from torch import Tensor, nn
 
@@ -106,25 +107,14 @@ def inference() -> Forms:
     """DLGSANet-light x4 on a 320x180 image."""
     net = DLGSANet(4, groups=4).eval()
     x = torch.rand(1, 3, 180, 320)
-
-    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return forward(x)
-
-    return lambda: run(lambda image: plain_network(net, image)), lambda: run(net)
+    return in_use(partial(plain_network, net), net, x)
 
 
 def training() -> Forms:
     """One training step of DLGSANet-light x4, eight patches of 48x48."""
     net = DLGSANet(4, groups=4)
     x, truth = torch.rand(8, 3, 48, 48), torch.rand(8, 3, 192, 192)
-
-    def step(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        net.zero_grad()
-        F.l1_loss(forward(x), truth).backward()
-        return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
-
-    return lambda: step(lambda image: plain_network(net, image)), lambda: step(net)
+    return in_training(net, lambda: F.l1_loss(plain_network(net, x), truth), lambda: F.l1_loss(net(x), truth))
 
 
 def dynamic_conv() -> Forms:

@@ -8,13 +8,13 @@ file, and lower precision. The table goes into benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 import udc_quality
 from limits import FileRow, Subject, built, limits_table, picture
-from measure import Forms, Table, forms_table, run_app
+from measure import Forms, Table, forms_table, in_training, in_use, run_app
 from quality import HEAD
 from torch import Tensor, nn
 
@@ -63,12 +63,7 @@ def inference() -> Forms:
     """DWFormer as published on one picture of 256x256."""
     net = DWFormer().eval()
     x = torch.rand(1, 3, 256, 256)
-
-    def run(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return forward(x)
-
-    return lambda: run(lambda picture: plain_network(net, picture)), lambda: run(net)
+    return in_use(partial(plain_network, net), net, x)
 
 
 def inference_channels_last() -> Forms:
@@ -78,29 +73,14 @@ def inference_channels_last() -> Forms:
     plain = DWFormer().eval()
     plain.load_state_dict(net.state_dict())
     net.to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def ours() -> Tensor:
-        return net(x.contiguous(memory_format=torch.channels_last))
-
-    @torch.inference_mode()
-    def theirs() -> Tensor:
-        return plain_network(plain, x)
-
-    return theirs, ours
+    return in_use(partial(plain_network, plain), lambda y: net(y.contiguous(memory_format=torch.channels_last)), x)
 
 
 def training() -> Forms:
     """One training step of DWFormer, four patches of 64x64."""
     net = DWFormer()
     x, truth = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64)
-
-    def step(forward: Callable[[Tensor], Tensor]) -> Tensor:
-        net.zero_grad()
-        F.l1_loss(forward(x), truth).backward()
-        return torch.cat([each.grad.flatten() for each in net.parameters()])
-
-    return lambda: step(lambda patches: plain_network(net, patches)), lambda: step(net)
+    return in_training(net, lambda: F.l1_loss(plain_network(net, x), truth), lambda: F.l1_loss(net(x), truth))
 
 
 ROWS = {"inference": inference, "inference_channels_last": inference_channels_last, "training": training}

@@ -9,7 +9,7 @@ table goes into benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import medseg
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from limits import FileRow, Subject, built, limits_table
-from measure import Forms, forms_table, run_app
+from measure import Forms, forms_table, in_training, in_use, run_app
 from monai.losses import DiceCELoss
 from quality import Run, Score, quality_table
 from torch import Tensor, nn
@@ -98,29 +98,21 @@ def plain_network(net: DFormer, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
 def inference(dtype: torch.dtype = torch.float32) -> Forms:
     """D-Former, patch 1x4x4, on a volume of 16x96x96."""
     net, x = DFormer(CLASSES, patch=(1, 4, 4)).to(dtype).eval(), torch.randn(1, 1, *THIN, dtype=dtype)
-    return lambda: without_gradients(lambda: plain_network(net, x)), lambda: without_gradients(lambda: net(x))
+    return in_use(partial(plain_network, net), net, x)
 
 
 def training(dtype: torch.dtype = torch.float32) -> Forms:
     """One training step of D-Former, patch 1x4x4, on a volume of 16x96x96, two resolutions supervised."""
     net, x = DFormer(CLASSES, patch=(1, 4, 4)).to(dtype), torch.randn(1, 1, *THIN, dtype=dtype)
     target = torch.randint(CLASSES, (1, 1, *THIN))
-    return lambda: step(net, lambda: plain_network(net, x), target), lambda: step(net, lambda: net(x), target)
+    return in_training(net, lambda: loss_of(plain_network(net, x), target), lambda: loss_of(net(x), target))
 
 
-def without_gradients(call: Callable[[], Tensor]) -> Tensor:
-    """Run a network as for use."""
-    with torch.inference_mode():
-        return call()
-
-
-def step(net: nn.Module, call: Callable[[], Tensor | tuple[Tensor, ...]], target: Tensor) -> Tensor:
-    """Return the gradients of Dice and cross-entropy of all levels, (parameters,)."""
-    net.zero_grad()
-    outputs, loss = call(), DiceCELoss(to_onehot_y=True, softmax=True)
+def loss_of(outputs: Tensor | tuple[Tensor, ...], target: Tensor) -> Tensor:
+    """Return Dice and cross-entropy of all levels."""
+    loss = DiceCELoss(to_onehot_y=True, softmax=True)
     levels = outputs if isinstance(outputs, tuple) else (outputs,)
-    sum(loss(each, F.interpolate(target.float(), each.shape[2:])) for each in levels).backward()
-    return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
+    return sum(loss(each, F.interpolate(target.float(), each.shape[2:])) for each in levels)
 
 
 def position() -> Forms:
@@ -137,14 +129,15 @@ def swin_inference() -> Forms:
     """D-Former (50 million parameters) against SwinUNETR (62 million) on a volume of 32x96x96."""
     swin, dformer, x = *networks(), torch.randn(1, 1, *THICK)
     swin.eval(), dformer.eval()
-    return lambda: without_gradients(lambda: swin(x)), lambda: without_gradients(lambda: dformer(x))
+    return in_use(swin, dformer, x)
 
 
 def swin_training() -> Forms:
     """One training step of the same."""
     swin, dformer, x = *networks(), torch.randn(1, 1, *THICK)
     target = torch.randint(CLASSES, (1, 1, *THICK))
-    return lambda: step(swin, lambda: swin(x), target), lambda: step(dformer, lambda: dformer(x), target)
+    nets = nn.ModuleList([swin, dformer])
+    return in_training(nets, lambda: loss_of(swin(x), target), lambda: loss_of(dformer(x), target))
 
 
 def networks() -> tuple[SwinUNETR, DFormer]:

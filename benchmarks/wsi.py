@@ -8,14 +8,13 @@ table goes into benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import torch
 import wsi_quality
 from limits import FileRow, Subject, built, limits_table
-from measure import Forms, Table, forms_table, run_app
+from measure import Forms, Table, forms_table, in_training, in_use, run_app
 from quality import HEAD
 from torch import Tensor, nn
 
@@ -75,24 +74,14 @@ def network(kind: type[BagNetwork]) -> BagNetwork:
 def inference(kind: type[BagNetwork]) -> Forms:
     """Return both forms of one pass over a bag."""
     net, bag = network(kind).eval(), torch.randn(1, 100_000, 1024)
-
-    def run(forward: Callable[[Tensor], BagOutputs]) -> Tensor:
-        with torch.inference_mode():
-            return forward(bag).slide
-
-    return lambda: run(lambda x: PLAIN[kind](net, x)), lambda: run(net.outputs)
+    return in_use(lambda x: PLAIN[kind](net, x).slide, lambda x: net.outputs(x).slide, bag)
 
 
 def training(kind: type[BagNetwork]) -> Forms:
     """Return both forms of one training step, with ACMIL's loss."""
     net, bag = network(kind).train(), torch.randn(1, 20_000, 1024)
-
-    def step(forward: Callable[[Tensor], BagOutputs]) -> Tensor:
-        net.zero_grad()
-        BranchAttentionLoss()(forward(bag), torch.tensor([1])).backward()
-        return torch.cat([each.grad.flatten() for each in net.parameters() if each.grad is not None])
-
-    return lambda: step(lambda x: PLAIN[kind](net, x)), lambda: step(net)
+    loss, label = BranchAttentionLoss(), torch.tensor([1])
+    return in_training(net, lambda: loss(PLAIN[kind](net, bag), label), lambda: loss(net(bag), label))
 
 
 def gated() -> Forms:

@@ -80,10 +80,8 @@ def trained(make: Callable[[int], nn.Module], bags: Sequence[tuple[Tensor, int]]
             order = torch.randperm(len(bags)).tolist()
         optimizer.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
         features, label = bags[order[step % len(bags)]]
-        found = net(features)
-        found = (found, found, found.new_zeros(1, 1, 1)) if isinstance(found, Tensor) else found
         optimizer.zero_grad()
-        loss(found, torch.tensor([label])).backward()
+        loss(net(features), torch.tensor([label])).backward()
         optimizer.step()
     return net.eval()
 

@@ -71,10 +71,7 @@ class BagClassification(Classifier):
 
     def training_loss(self, batch: dict[str, Any]) -> Tensor:
         """Return the loss of one bag."""
-        found = self.net(self._features(batch))
-        if isinstance(found, Tensor):
-            found = (found, found, found.new_zeros(1, 1, 1))  # of one branch the loss looks at the slide alone
-        return self.loss.to(self.device)(found, batch["label"])
+        return self.loss.to(self.device)(self.net(self._features(batch)), batch["label"])
 
     def evaluate(self, batch: dict[str, Any]) -> tuple[Case, list[np.ndarray]]:
         """Score one bag; there are no pictures of it."""
@@ -159,6 +156,6 @@ class BagClassification(Classifier):
     def _draw(self, stage: str) -> None:
         """Draw how concentrated the attention is beside the scores."""
         super()._draw(stage)
-        if self.attention and self.trainer.is_global_zero:
+        if self.attention:
             runs = {type(self.net).__name__: self.attention}
             draw_concentration(runs, self._folder() / f"attention_{stage}.png")

@@ -37,13 +37,16 @@ class BranchAttentionLoss(nn.Module):
         super().__init__()
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, outputs: tuple[Tensor, Tensor, Tensor], label: Tensor) -> Tensor:
+    def forward(self, outputs: Tensor | tuple[Tensor, Tensor, Tensor], label: Tensor) -> Tensor:
         """Return the loss, a scalar.
 
         Args:
-            outputs: logits of the branches (K, C), of the slide (1, C), and scores (G, K, N), masked where they were.
+            outputs: logits of the branches (K, C), of the slide (1, C), and scores (G, K, N), masked where they were;
+                or of the slide alone, where a network has no attention.
             label: the slide's class, (1,), whole number.
         """
+        if isinstance(outputs, Tensor):
+            return self._entropy(outputs, label)
         return torch.stack(self.terms(*outputs, label)).sum()
 
     def terms(self, branch: Tensor, slide: Tensor, scores: Tensor, label: Tensor) -> BranchAttentionTerms:
