@@ -30,7 +30,7 @@ def init_masks(
     side, is_crop, why_side = _side(found.reports, proposed.of(128, 256))
     images = sum(len(each.findings) for each in found.reports)
     slices = sum(_slices(each) for each in found.reports) // images  # of a volume
-    steps, why = steps_for(found.training * slices, BATCH, most=proposed.of(1500, 20000))
+    steps, why = steps_for(found.training * slices, BATCH, most=proposed.of(800, 20000))
     is_volume = kind == "nifti"
     scaled = {"intensity": PERCENTILES} if kind != "image" else {}
     channels = 3 if max(each.facts.channels for report in found.reports for each in report.usable) > 2 else 1

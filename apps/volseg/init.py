@@ -76,6 +76,7 @@ def init(
                     "init_args": {
                         "num_classes": Noted(1 + len(found.classes), "the background counts as one"),
                         "in_channels": Noted(found.channels, found.why_channels),
+                        **proposed.of({"patch": [2, 4, 4], "group": [2, 8, 8]}, {}),
                     },
                 },
                 "scheduler": {"init_args": {proposed.of("total_steps", "total_iters"): steps}},

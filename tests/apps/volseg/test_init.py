@@ -49,7 +49,7 @@ def test_two_folders_are_trained_on_with_patients_apart(capsys):
     assert "6 patients, as names begin alike, such as patient000" in out
     rows = split_of("scans_split.csv")
     net, data = written("scans.yaml")
-    assert net == {"num_classes": 3, "in_channels": 1}
+    assert net == {"num_classes": 3, "in_channels": 1, "patch": [2, 4, 4], "group": [2, 8, 8]}
     assert data["modality"] == "MR"
     assert data["memory_mb"] == 1500
     assert data["train"][0]["init_args"]["classes"] == ["class 1", "class 2"]
@@ -65,7 +65,7 @@ def test_a_dataset_that_describes_itself_is_believed(description, channels, layo
     write_described(Path("set"), description, 3, channels)
     assert main(["volseg", "init", "set"]) == 0
     net, data = written("set.yaml")
-    assert net == {"num_classes": 3, "in_channels": channels}
+    assert (net["num_classes"], net["in_channels"]) == (3, channels)
     assert data["train"][0]["class_path"].endswith(layout)
     assert data["modality"] == modality
     assert len(split_of("set_split.csv")) == 3
