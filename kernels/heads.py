@@ -1,4 +1,4 @@
-"""The heads of attention: side by side in the channels of a token, or apart. All functions compile as TorchScript."""
+"""The heads of attention: side by side in the channels of a token, or apart."""
 
 from torch import Tensor
 
@@ -11,3 +11,13 @@ def split_heads(tokens: Tensor, heads: int) -> Tensor:
 def join_heads(apart: Tensor) -> Tensor:
     """Put the heads of tokens side by side: (..., heads, N, d) -> (..., N, heads * d)."""
     return apart.transpose(-3, -2).flatten(-2)
+
+
+def check_heads(dim: int, heads: int) -> None:
+    """Refuse heads that do not divide the channels.
+
+    Raises:
+        ValueError: there are such, or no heads.
+    """
+    if heads < 1 or dim % heads:
+        raise ValueError(f"heads {heads} must divide dim {dim}")

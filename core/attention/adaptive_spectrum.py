@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 
 # B batch, N tokens, h heads, d channels of a head, K = N // 2 + 1 frequencies
 
@@ -30,8 +30,7 @@ class AdaptiveSpectralMixer(nn.Module):
 
     def __init__(self, dim: int, heads: int, length: int, adaptive: bool = True) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         frequencies = length // 2 + 1
         self.heads = heads
         self.length = length

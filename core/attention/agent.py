@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.layout import partition
 from ...kernels.window_attention.softmax import softmax_weights, written_out
 from ..blocks.channels_last import DepthwiseConvolution, PatchReduction
@@ -77,8 +77,7 @@ class AgentAttention(nn.Module):
         qkv_bias: bool = True,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         axes, total = len(size), agents ** len(size)
         self.heads = heads
         self.size = list(size)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.channel_attention import mix_channels
+from ...kernels.heads import check_heads
 
 
 class ChannelGroupAttention(nn.Module):
@@ -38,8 +39,7 @@ class ChannelGroupAttention(nn.Module):
         drop: float = 0.0,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         self.heads, self.second, self.by_positions = heads, second, by_positions
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.channel_attention import channel_scores, mix_channels
+from ...kernels.heads import check_heads
 
 
 class CrossCovarianceAttention(nn.Module):
@@ -28,8 +29,7 @@ class CrossCovarianceAttention(nn.Module):
         self, dim: int, heads: int = 8, qkv_bias: bool = True, attention_drop: float = 0.0, drop: float = 0.0
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.attention_drop = nn.Dropout(attention_drop)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.softmax import attention_scores
 from .token_weights import TokenWeights, between_all
 from .top_k import largest_softmax, top_k_attention
@@ -24,8 +24,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int = 8, qkv_bias: bool = True, top_k: int = 0) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         self.heads = heads
         self.top_k = top_k
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ..blocks.channels_last import PatchReduction, depthwise
 from ..blocks.resampling import linear_resize
 from .performer import feature_attention
@@ -48,8 +48,7 @@ class FocusedLinearAttention(nn.Module):
         qkv_bias: bool = True,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         axes, width = len(size), dim // heads
         self.heads = heads
         self.power = power

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.layout import WindowLayout, cut, merge, padded
 from ...kernels.window_attention.reference import attend_apart, layout_mask
 from ..blocks.dimensions import CONVOLUTIONS, MAX_POOLS
@@ -39,8 +39,7 @@ class GlobalQueryAttention(nn.Module):
         self, dim: int, heads: int, window: Sequence[int] = (7, 7), kv_bias: bool = True, drop: float = 0.0
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         self.heads = heads
         self.window = list(window)
         self.kv = nn.Linear(dim, 2 * dim, bias=kv_bias)

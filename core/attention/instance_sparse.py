@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.softmax import softmax_weights
 from .token_weights import TokenWeights, between_all
 
@@ -49,8 +49,7 @@ class InstanceSparseAttention(nn.Module):
         qkv_bias: bool = True,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         patterns = patterns or tokens // 6
         narrow = dim // heads // reduction
         self.heads, self.active, self.threshold, self.sparse = heads, active, threshold, True

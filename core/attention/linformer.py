@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from .top_k import top_k_attention
 
 # B batch, h heads, N tokens, r mixtures
@@ -37,8 +37,7 @@ class LinformerAttention(nn.Module):
         top_k: int = 0,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         self.heads = heads
         self.length = length
         self.top_k = top_k

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.softmax import softmax_weights
 from .offsets import offset_index
 from .token_weights import TokenWeights, between_all
@@ -45,8 +45,7 @@ class MixtureOfHeadsAttention(nn.Module):
         hidden: int = 512,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         if shared < 0 or not 0 < active <= heads - shared:
             raise ValueError(f"of {heads} heads, {shared} cannot be shared and {active} of the others active")
         self.heads, self.shared, self.active = heads, shared, active

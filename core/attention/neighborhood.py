@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.group_attention.groups import over_axes
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.neighborhood_attention import neighborhood_attention
 from ...kernels.neighborhood_attention.axis import Axis, visible
 from ...kernels.window_attention.layout import cropped, padded
@@ -61,8 +61,7 @@ class NeighborhoodAttention(nn.Module):
         self.dilation, self.stride, self.causal = (
             [each] * len(self.kernel) if isinstance(each, int) else list(each) for each in (dilation, stride, causal)
         )
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         if not all(1 <= s <= k for s, k in zip(self.stride, self.kernel, strict=True)):
             raise ValueError(f"stride {self.stride} must be at least 1 and at most the kernel {self.kernel}")
         if position_bias and any(k % 2 == 0 for k in self.kernel):

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 
 # B batch, h heads, N tokens, d channels of a head, m features
 
@@ -71,8 +71,7 @@ class PerformerAttention(nn.Module):
         qkv_bias: bool = False,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         if kernel not in ("softmax", "relu"):
             raise ValueError(f"kernel must be 'softmax' or 'relu', not {kernel!r}")
         width = dim // heads

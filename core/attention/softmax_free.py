@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads, split_heads
+from ...kernels.heads import check_heads, join_heads, split_heads
 from ..blocks.channels_last import depthwise
 from ..blocks.dimensions import CONVOLUTIONS
 
@@ -66,8 +66,7 @@ class SoftmaxFreeAttention(nn.Module):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         width = dim // heads
         self.heads = heads
         self.iterations = iterations

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...kernels.heads import join_heads
+from ...kernels.heads import check_heads, join_heads
 from ...kernels.window_attention import projected_window_attention
 from ...kernels.window_attention.layout import WindowLayout, cut, merge
 from .offsets import offset_index
@@ -103,8 +103,7 @@ class WindowAttention(nn.Module):
     ) -> None:
         super().__init__()
         shifts = [shift] * len(window) if isinstance(shift, int) else list(shift)
-        if dim % heads:
-            raise ValueError(f"heads {heads} must divide dim {dim}")
+        check_heads(dim, heads)
         if len(shifts) != len(window) or not all(0 <= s < w for s, w in zip(shifts, window, strict=True)):
             raise ValueError(f"shift {shifts} must be at least 0 and below the window {list(window)} along each axis")
         if short_axis not in ("shrink", "number", "pad"):

@@ -18,6 +18,7 @@ from ....core.attention.dynamic import DynamicLocalAttention
 from ....core.blocks.channels_last import ChannelsLast
 from ....core.blocks.mlp import GatedDepthwiseFeedForward
 from ....core.blocks.norm import LayerNorm2d
+from ....kernels.heads import check_heads
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # red, green, blue
 TLC_WINDOW = {2: 96, 3: 72, 4: 48}  # published evaluation windows by scale, low-resolution pixels
@@ -119,8 +120,7 @@ class DLGSANet(nn.Module):
         local: list[LocalMixer] | LocalMixer | None = None,
     ) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"dim {dim} must be a multiple of heads {heads}")
+        check_heads(dim, heads)
         mixers = _dynamic(dim, channels_per_kernel, kernel) if local is None else _chosen(dim, local)
         self.scale = scale
         self.in_channels = in_channels

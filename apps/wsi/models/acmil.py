@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....core.attention.mil import GatedAttention, HeadMerge, QueryAttention, draw_ranks
+from ....kernels.heads import check_heads
 
 
 class BagOutputs(NamedTuple):
@@ -232,7 +233,6 @@ class MultiHeadACMIL(BagNetwork):
         heads: int = 8,
         dropout: float = 0.1,
     ) -> None:
-        if heads < 1 or dim % heads:
-            raise ValueError(f"dim {dim} must be a multiple of heads {heads}")
+        check_heads(dim, heads)
         scorer, readout = QueryAttention(dim, branches, heads), HeadReadout(dim, branches, heads, dropout)
         super().__init__(num_classes, in_channels, dim, branches, top_k, mask_ratio, scorer, readout)

@@ -187,7 +187,7 @@ def test_other_names_are_not_recognised():
         ({"upsampler": "pixelshuffle"}, "upsampler='pixelshuffle' is not built"),
         ({"tlc_kernal": 16}, "unknown DLGSANet option 'tlc_kernal'; did you mean 'tlc_kernel'"),
         ({"dim": 24}, "the weights do not fit DLGSANet"),
-        ({"restormer_num_heads": 5}, "dim 12 must be a multiple of heads 5"),
+        ({"restormer_num_heads": 5}, "heads 5 must divide dim 12"),
     ],
 )
 def test_configs_that_do_not_fit_are_refused(config, words):

@@ -142,5 +142,5 @@ def test_several_bags_and_impossible_arguments_are_refused(form):
 
 
 def test_heads_must_divide_the_channels():
-    with pytest.raises(ValueError, match="multiple of heads"):
+    with pytest.raises(ValueError, match="must divide dim"):
         MultiHeadACMIL(dim=30)
