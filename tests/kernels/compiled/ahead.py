@@ -1,8 +1,7 @@
-"""Compile each kernel of an operation for GPUs that need not be there: `python ahead.py OPERATION ARCH [TYPE]`.
+"""Compile each kernel of an operation for GPUs that need not be there: `python ahead.py OPERATION ARCH`.
 
-`OPERATION.py` beside this file has `calls()`: functions that run the operation on meta tensors, by name, which begins
-with the type of its numbers; TYPE takes those of one type. One line of JSON is printed for each kernel: what it is and
-what it needs.
+`OPERATION.py` beside this file has `calls()`: functions that run the operation on meta tensors, by name. One line of
+JSON is printed for each kernel: what it is and what it needs.
 """
 
 import json
@@ -32,7 +31,7 @@ MATRIX = ("HMMA", "HGMMA", "UTCHMMA", "UTCQMMA")
 """Names of matrix instructions, by generation."""
 
 
-def recorded(operation, numbers):
+def recorded(operation):
     """Return what each call starts: [(call, kernel, arguments, constants)]."""
     module = import_module(f"foveal.kernels.{operation}.triton")
     found = []
@@ -41,8 +40,6 @@ def recorded(operation, numbers):
         return lambda kernel, grid, *arguments, **constants: found.append((name, kernel, arguments, constants))
 
     for name, call in import_module(operation).calls().items():
-        if not name.startswith(numbers):
-            continue
         module.launch = record(name)
         call()
     return found
@@ -95,9 +92,9 @@ def report(made, arch):
     }
 
 
-def main(operation, arch, numbers=""):
+def main(operation, arch):
     """Print the reports; kernels that were compiled already for the same arguments are not compiled again."""
-    for name, kernel, arguments, constants in recorded(operation, numbers):
+    for name, kernel, arguments, constants in recorded(operation):
         made = compiled(kernel, arguments, dict(constants), int(arch))
         print(json.dumps({"call": name, "kernel": kernel.__name__, **report(made, int(arch))}), flush=True)
 
