@@ -13,6 +13,7 @@ from foveal.tests.data.io.test_video import write_video
 from foveal.tests.fixtures import bags, dated, dicom, geotiff, masks, pixelwise, slide, volumes
 from foveal.tests.fixtures.datasets_3d import nnunet_folder
 from foveal.tests.fixtures.photographs import picture
+from foveal.tests.fixtures.studies import write_study
 
 
 def write_inputs(text: str) -> None:
@@ -72,6 +73,12 @@ def volume_folder(folder: Path) -> None:
         volumes.save(labels, folder.with_name("masks") / f"case{number}.nii.gz")
 
 
+def studies(folder: Path) -> None:
+    """Write series with segmentations, of three patients."""
+    for number in range(4):
+        write_study(folder / f"study{number}", number)
+
+
 def program(path: Path) -> None:
     """Write a program that segments grey images, volumes slice by slice, and single bands."""
     pixelwise.save_shades(path, channels=("grey",), intensity={"percentiles": [0.5, 99.5]})
@@ -92,6 +99,7 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     "head.nii.gz": lambda path: volumes.save(volumes.arrays(0, (40, 52, 40))[0], path),
     "brain.nii.gz": lambda path: volumes.save(volumes.arrays(0, (40, 52, 40))[0], path),
     "study/series": dicom.write_series,
+    "studies": studies,
     "volumes": volume_folder,
     "datasets/nnUNet_raw/Dataset001_Mine": lambda path: nnunet_folder(3, str(path)),
     "datasets/restoration/kodak": pictures,

@@ -12,47 +12,17 @@ import yaml
 from foveal.apps.volseg.conversion import on_grid
 from foveal.core.cli import main
 from foveal.core.errors import UserError
-from foveal.core.weights.card import Card
-from foveal.core.weights.label import Label
 from foveal.data.geometry import VolumeGeometry
-from foveal.data.io.dicom import DicomSegSink, DicomSource
+from foveal.data.io.dicom import DicomSource
 from foveal.tests.fixtures.dicom import Grid, oblique, write_series
 from foveal.tests.fixtures.own_data import split_of, train_a_step
-
-CARD = Card(
-    name="hand",
-    app="volseg",
-    network={"class_path": "none"},
-    dimensions=3,
-    tile=8,
-    overlap=0,
-    activation="argmax",
-    outputs=("background", "liver", "tumour"),
-    labels=tuple(Label(value=value, name=name, colour=(200, 100, 50)) for value, name in ((1, "liver"), (2, "tumour"))),
-)
-SHAPE = (9, 11, 12)
+from foveal.tests.fixtures.studies import SHAPE, write_study
 
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def write_study(folder, number, orientation):
-    """Write a series with a segmentation beside it that leaves the outer slices out; return the labels (D, H, W)."""
-    grid = Grid(shape=SHAPE, orientation=orientation, spacing=(1.5, 1.0, 1.0))
-    write_series(folder / "images", grid, series=f"1.2.3.{number}", PatientID=f"P{max(number, 1)}")
-    labels = np.zeros(SHAPE, np.uint8)
-    labels[3:8, 2:9, 4:10] = 1
-    labels[4:6, 3:5, 5:8] = 2
-    with DicomSource(folder / "images") as source:
-        sink = DicomSegSink.like(folder / "seg.dcm", source, CARD)
-        with sink:
-            sink.write(tuple(slice(0, size) for size in SHAPE), labels[None], None)
-            sink.finish(SHAPE[0])
-            sink.commit()
-    return labels
 
 
 @pytest.mark.slow
