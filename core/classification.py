@@ -57,8 +57,8 @@ class Classifier(Task):
             self.weights = self._weights(data.class_counts)
 
     def on_fit_end(self) -> None:
-        """Draw the last validation."""
-        self._draw("val")
+        """Write and draw the scores of the last validation."""
+        self._conclude("val")
 
     def ranking(self) -> tuple[str, str]:
         """Return the loss of a case; the scores are of all cases together."""
@@ -80,16 +80,25 @@ class Classifier(Task):
         return {name: value for name, value in scores.items() if value == value}
 
     def _report(self, stage: str) -> None:
-        """Log the means over cases and the scores of all cases together; measured outside a training, draw too."""
+        """Log the means over cases and the scores of all cases together; in a training these are written at its end."""
         super()._report(stage)
         self.log_dict(
             {f"{stage}/{name}": value for name, value in self._logged().items() if name != "accuracy"},
             rank_zero_only=False,
         )
-        if self.trainer.is_global_zero and self.trainer.state.fn != "fit":
-            sets = {name: self._intervals(cases) for name, cases in self._sets().items()}
-            _write_scores(self._folder() / f"scores_{stage}.csv", sets)
+        if self.trainer.state.fn != "fit":
+            self._conclude(stage)
+        elif self.trainer.is_global_zero and not self.trainer.sanity_checking:
+            self._scores(stage).unlink(missing_ok=True)  # they are of other cases
+
+    def _conclude(self, stage: str) -> None:
+        """Write the scores of the cases at hand with their intervals, and draw them."""
+        if self.cases and self.trainer.is_global_zero:
+            _write_scores(self._scores(stage), {name: self._intervals(cases) for name, cases in self._sets().items()})
             self._draw(stage)
+
+    def _scores(self, stage: str) -> Path:
+        return self._folder() / f"scores_{stage}.csv"
 
     def _logged(self) -> dict[str, float]:
         """Return the scores of all cases together."""
@@ -97,8 +106,6 @@ class Classifier(Task):
 
     def _draw(self, stage: str) -> None:
         """Draw the cases at hand: confusion matrix, reliability, ROC curves."""
-        if not self.cases or not self.trainer.is_global_zero:
-            return
         truth, probabilities = self._answers(self.cases)
         confusion = case_confusion(truth, probabilities.argmax(dim=1), len(self.classes))
         draw_confusion(confusion, self.classes, self._folder() / f"confusion_{stage}.png")

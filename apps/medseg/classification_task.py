@@ -157,8 +157,6 @@ class Classification(Classifier):
     def _draw(self, stage: str) -> None:
         """Draw the attention to some cases beside their scores."""
         super()._draw(stage)
-        if not self.trainer.is_global_zero:
-            return
         for number, each in enumerate(self.looked):
             if len(each.maps):
                 maps = [(title, values, None) for title, values in zip(MAP_TITLES, each.maps, strict=True)]

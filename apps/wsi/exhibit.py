@@ -66,6 +66,7 @@ def bag_exhibit(bag: Bag, case: Case, classes: Sequence[str], shares: np.ndarray
         "probabilities": {name: float(case[f"probability_{name}"]) for name in classes},
         "tiles": len(corners),
         "top": [],
+        "most": 0.0,
     }
     with _backdrop(bag, corners, side) as backdrop:
         slide = _small(backdrop.overview)

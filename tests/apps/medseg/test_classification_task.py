@@ -180,7 +180,7 @@ def config(tmp_path, name):
 def test_both_networks_train_and_test_by_config_alone(tmp_path, name, capsys):
     path, run = config(tmp_path, name), tmp_path / "run"
     assert main("medseg", "fit", ["--config", path, "--output", str(run)]) == 0
-    drawn = {"confusion_val.png", "reliability_val.png", "roc_val.png", "samples.png", "curves.png"}
+    drawn = {"confusion_val.png", "reliability_val.png", "roc_val.png", "scores_val.csv", "samples.png", "curves.png"}
     assert drawn <= {each.name for each in run.iterdir()}
     assert main("medseg", "test", ["--config", path, "--ckpt_path", str(run / "best.ckpt"), "--output", str(run)]) == 0
     assert "auc_bright" in capsys.readouterr().out

@@ -161,9 +161,11 @@ def config(tmp_path, name):
 def test_training_learns_and_leaves_scores_and_attention(tmp_path, name, capsys):
     options = config(tmp_path, name)
     assert main("wsi", "fit", options) == 0
+    run = tmp_path / "run"
+    assert "auc_macro" in (run / "scores_val.csv").read_text()
+    assert "ranked by nll" in (run / "report.html").read_text()
     assert main("wsi", "validate", [*options, "--ckpt_path", "last"]) == 0
     assert "auc_macro" in capsys.readouterr().out
-    run = tmp_path / "run"
     scores = {row["metric"]: row for row in csv.DictReader((run / "scores_val.csv").open())}
     assert {"f1_micro", "f1_macro", "balanced_accuracy", "ece", "auc_tumour"} <= set(scores)
     if name != "mean":
