@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -73,6 +74,31 @@ def rename(state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) -> dic
             name = re.sub(pattern, replacement, name)
         renamed[name] = value
     return renamed
+
+
+def refuse_unknown(system: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse options that a system's authors do not have.
+
+    Raises:
+        UserError: names the first; a close name is suggested.
+    """
+    known = tuple(known)
+    for name in options:
+        if name not in known:
+            raise UserError(f"unknown {system} option {name!r}{suggestion(name, known)}")
+
+
+@contextmanager
+def reading_shapes(system: str) -> Iterator[None]:
+    """Say of weights from which arguments cannot be read that they are not those of a system.
+
+    Raises:
+        UserError: a tensor was missing or had another rank.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise UserError(f"these are no weights of {system}: {error} is missing or has another rank.") from None
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -159,6 +159,11 @@ class Card:
             ) from None
 
 
+def network_entry(kind: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return how a card tells of a network of this class, built with these arguments."""
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+
+
 def colour_names(channels: int) -> tuple[str, ...]:
     """Return what a card calls the channels of pictures: red, green and blue where there are three, else grey."""
     return RGB if channels == len(RGB) else ("grey",) * channels

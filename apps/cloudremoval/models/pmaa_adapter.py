@@ -12,9 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.adapters import fill, refuse_unknown, rename
+from ....core.weights.card import Card, network_entry
 from ....data.datasets.scene_series import CHANNELS
 from ..discriminator import PatchDiscriminator
 from .cloud_teacher import CloudTeacher
@@ -161,9 +160,8 @@ def _discriminator(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Pa
 
 def _agree(config: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Refuse options that are unknown or contradict the weights."""
+    refuse_unknown("PMAA", config, found)
     for name, value in config.items():
-        if name not in found:
-            raise UserError(f"unknown PMAA option {name!r}{suggestion(name, found)}")
         if value != found[name]:
             raise UserError(f"the weights do not fit PMAA: the option {name} is {value!r}, they have {found[name]!r}.")
 
@@ -176,7 +174,7 @@ def _card(name: str, net: nn.Module, arguments: dict[str, Any], **facts: Any) ->
     return Card(
         name=name,
         app="cloudremoval",
-        network={"class_path": f"{type(net).__module__}.{type(net).__name__}", "init_args": arguments},
+        network=network_entry(type(net), arguments),
         tile=SIDE,
         overlap=SIDE // 8,
         licence="MIT",

@@ -13,9 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card, colour_names
+from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
+from ....core.weights.card import Card, colour_names, network_entry
 from ....core.weights.label import Label
 from .msga import MSGA, SCALES
 
@@ -92,9 +91,7 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
         UserError: an unknown option, or weights that do not fit.
     """
     config = config or {}
-    for name in config:
-        if name not in ARGUMENTS and name not in IGNORED:
-            raise UserError(f"unknown MSGA option {name!r}{suggestion(name, (*ARGUMENTS, *IGNORED))}")
+    refuse_unknown("MSGA", config, (*ARGUMENTS, *IGNORED))
     arguments = _inferred(state) | {ARGUMENTS[name]: value for name, value in config.items() if name in ARGUMENTS}
     try:
         net = MSGA(**arguments).to(state["predict1.weight"].dtype)
@@ -108,11 +105,9 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
 
 def _inferred(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read our module's arguments from the shapes."""
-    try:
+    with reading_shapes("MSGA"):
         num_classes, dim = state["predict1.weight"].shape[:2]
         in_channels = state["resnext.layer0.0.weight"].shape[1]
-    except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"these are no weights of MSGA: {error} is missing or has another rank.") from None
     return {"num_classes": num_classes, "in_channels": in_channels, "backbone": BACKBONE, "dim": dim}
 
 
@@ -122,7 +117,7 @@ def _card(arguments: dict[str, Any]) -> Card:
     return Card(
         name="msga",
         app="medseg",
-        network={"class_path": f"{MSGA.__module__}.{MSGA.__name__}", "init_args": arguments},
+        network=network_entry(MSGA, arguments),
         channels=colour_names(channels),
         size_multiple=MSGA.size_multiple,
         tile=256,

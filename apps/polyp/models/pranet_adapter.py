@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ....core.errors import UserError
 from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
+from ....core.weights.card import Card, network_entry
 from ....core.weights.label import Label
 from .pranet import PraNet
 
@@ -92,12 +92,10 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
 
 def _inferred(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read our module's arguments from names and shapes."""
-    try:
+    with reading_shapes("PraNet"):
         num_classes, width = state["agg1.conv5.weight"].shape[:2]
         stem = "resnet.conv1.0.weight" if "resnet.conv1.0.weight" in state else "resnet.conv1.weight"
         in_channels = state[stem].shape[1]
-    except (KeyError, ValueError) as error:
-        raise UserError(f"these are no weights of PraNet: {error} is missing or has another rank.") from None
     res2net = "resnet.layer1.0.convs.0.weight" in state
     deeper = "resnet.layer3.22.conv1.weight" in state
     encoder = ("res2net101d" if deeper else "res2net50d") if res2net else ("resnet101" if deeper else "resnet50")
@@ -106,8 +104,7 @@ def _inferred(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _given(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return our module's arguments for the authors' options."""
-    if unknown := sorted(set(config) - {"channel", "backbone"}):
-        raise UserError(f"unknown PraNet option {unknown[0]!r}{suggestion(unknown[0], ('channel', 'backbone'))}")
+    refuse_unknown("PraNet", config, ("channel", "backbone"))
     arguments = {"dim": config["channel"]} if "channel" in config else {}
     if "backbone" in config:
         if config["backbone"] not in ENCODERS:
@@ -136,7 +133,7 @@ def _card(arguments: dict[str, Any]) -> Card:
     return Card(
         name="pranet" if arguments["encoder"] == "res2net50d" else f"pranet-{arguments['encoder']}",
         app="polyp",
-        network={"class_path": f"{PraNet.__module__}.{PraNet.__name__}", "init_args": arguments},
+        network=network_entry(PraNet, arguments),
         channels=("red", "green", "blue") if channels == 3 else tuple(f"channel {i}" for i in range(1, channels + 1)),
         mean=IMAGENET_MEAN if channels == 3 else (),
         std=IMAGENET_STD if channels == 3 else (),

@@ -14,9 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card, colour_names
+from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
+from ....core.weights.card import Card, colour_names, network_entry
 from .dlgsanet import TLC_WINDOW, DLGSANet
 
 _BLOCK = r"^(groups\.\d+\.blocks\.\d+)"
@@ -104,21 +103,18 @@ def _refuse_other_designs(config: Mapping[str, Any]) -> None:
     for name, value in config.items():
         if name in FIXED and value != FIXED[name]:
             raise UserError(f"DLGSANet with {name}={value!r} is not built, only the published {FIXED[name]!r}.")
-        if name not in FIXED and name not in ARGUMENTS and name not in IGNORED:
-            raise UserError(f"unknown DLGSANet option {name!r}{suggestion(name, (*ARGUMENTS, *FIXED))}")
+    refuse_unknown("DLGSANet", config, (*ARGUMENTS, *FIXED, *IGNORED))
 
 
 def _inferred(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read our module's arguments from the shapes."""
     first = "deep_feature_extraction.0.body"
-    try:
+    with reading_shapes("DLGSANet"):
         dim, in_channels = state["overlap_embed.0.proj.weight"].shape[:2]
         kernel = state[f"{first}.0.IDynamicDWConv.conv.conv1.1.weight"].shape[-1]
         kernels = state[f"{first}.0.IDynamicDWConv.conv.conv2.0.weight"].shape[0] // kernel**2
         heads = state[f"{first}.1.restormer_attn.temperature"].shape[0]
         scale = math.isqrt(state["upsample.0.weight"].shape[0] // in_channels)
-    except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"these are no weights of DLGSANet: {error} is missing or has another rank.") from None
     return {
         "scale": scale,
         "dim": dim,
@@ -153,7 +149,7 @@ def _card(arguments: dict[str, Any]) -> Card:
     return Card(
         name="-".join(["dlgsanet", *([variant] if variant else []), f"x{scale}"]),
         app="superres",
-        network={"class_path": f"{DLGSANet.__module__}.{DLGSANet.__name__}", "init_args": arguments},
+        network=network_entry(DLGSANet, arguments),
         channels=colour_names(channels),
         scale=scale,
         tile=192,

@@ -12,9 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card, colour_names
+from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
+from ....core.weights.card import Card, colour_names, network_entry
 from .dwformer import DWFormer
 
 _BLOCK = r"^(stages\.\d+\.\d+)"
@@ -68,13 +67,10 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
     Raises:
         UserError: an unknown option, an option that contradicts the weights, or weights that do not fit.
     """
-    try:
+    with reading_shapes("DWFormer"):
         arguments = _inferred(state)
-    except (KeyError, IndexError, ZeroDivisionError) as error:
-        raise UserError(f"these are no weights of DWFormer: {error} is missing or has another rank.") from None
+    refuse_unknown("DWFormer", config or {}, ARGUMENTS)
     for name, value in (config or {}).items():
-        if name not in ARGUMENTS:
-            raise UserError(f"unknown DWFormer option {name!r}{suggestion(name, ARGUMENTS)}")
         found = arguments[ARGUMENTS[name]]
         if (tuple(value) if isinstance(value, (list, tuple)) else value) != found:
             raise UserError(f"the DWFormer option {name} is {value}, the weights are those of {found}.")
@@ -106,7 +102,7 @@ def _card(arguments: Mapping[str, Any]) -> Card:
     return Card(
         name="dwformer-reference",
         app="udc",
-        network={"class_path": f"{DWFormer.__module__}.{DWFormer.__qualname__}", "init_args": plain},
+        network=network_entry(DWFormer, plain),
         channels=colour_names(arguments["in_channels"]),
         size_multiple=DWFormer.size_multiple,
         tile=SIDE,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ....core.errors import UserError
 from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.adapters import fill, refuse_unknown, rename
+from ....core.weights.card import Card, network_entry
 from ..discriminator import PixelDiscriminator
 from .mpgnet import MPGNet
 
@@ -79,18 +79,12 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
     """
     config = config or {}
     if GENERATOR in state:
-        _refuse_unknown(config, ("class",))
+        refuse_unknown("MPGNet", config, ("class",))
         return _generator(state, str(config.get("class", "MPGNet_P")))
     if DISCRIMINATOR in state:
-        _refuse_unknown(config, ("num_in_ch", "num_feat", "skip_connection"))
+        refuse_unknown("MPGNet", config, ("num_in_ch", "num_feat", "skip_connection"))
         return _discriminator(state)
     raise UserError(f"these are no weights of MPGNet: neither {GENERATOR} nor {DISCRIMINATOR} is there.")
-
-
-def _refuse_unknown(config: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for name in config:
-        if name not in known:
-            raise UserError(f"unknown MPGNet option {name!r}{suggestion(name, known)}")
 
 
 def _generator(state: Mapping[str, Tensor], name: str) -> MPGNet:
@@ -114,10 +108,7 @@ def _card(net: MPGNet) -> Card:
     return Card(
         name=f"mpgnet-{net.display}",
         app="udc",
-        network={
-            "class_path": f"{MPGNet.__module__}.{MPGNet.__qualname__}",
-            "init_args": {"display": net.display},
-        },
+        network=network_entry(MPGNet, {"display": net.display}),
         size_multiple=MPGNet.size_multiple,
         smallest_size=MPGNet.smallest_size,
         tile=SIDE,

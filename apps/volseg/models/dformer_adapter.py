@@ -11,9 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
+from ....core.weights.card import Card, network_entry
 from ....core.weights.label import Label
 from ....data.datasets.synapse import Synapse
 from .dformer import DFormer
@@ -100,12 +99,10 @@ def _as_linear(name: str, value: Tensor) -> Tensor:
 
 def _inferred(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Read our module's arguments from names and shapes, or as published."""
-    try:
+    with reading_shapes("D-Former"):
         dim, in_channels, *patch = state["model_down.patch_embed.proj.weight"].shape
         hidden = state["model_down.layers.0.blocks.0.mlp.fc1.weight"].shape[0]
         num_classes = state["final.0.1.weight"].shape[0]
-    except (KeyError, IndexError, ValueError) as error:
-        raise UserError(f"these are no weights of D-Former: {error} is missing or has another rank.") from None
     depths = _depths(state)
     return {
         "num_classes": num_classes,
@@ -136,10 +133,7 @@ def _blocks(state: Mapping[str, Tensor], stage: int) -> int:
 
 def _given(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return our module's arguments for the authors' options."""
-    known = (*ARGUMENTS, *OF_SHAPES, "deep_supervision")
-    for name in config:
-        if name not in known:
-            raise UserError(f"unknown D-Former option {name!r}{suggestion(name, known)}")
+    refuse_unknown("D-Former", config, (*ARGUMENTS, *OF_SHAPES, "deep_supervision"))
     arguments = {ARGUMENTS[name]: value for name, value in config.items() if name in ARGUMENTS}
     return arguments if config.get("deep_supervision", True) else arguments | {"supervised": 1}
 
@@ -152,7 +146,7 @@ def _card(net: DFormer, arguments: dict[str, Any]) -> Card:
     return Card(
         name="dformer",
         app="volseg",
-        network={"class_path": f"{DFormer.__module__}.{DFormer.__name__}", "init_args": arguments},
+        network=network_entry(DFormer, arguments),
         dimensions=3,
         channels=("grey",) if channels == 1 else tuple(f"channel {i}" for i in range(1, channels + 1)),
         size_multiple=net.size_multiple,

@@ -11,9 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
+from ....core.weights.card import Card, network_entry
 from ....core.weights.label import Label
 from .mpunet import MPUNet
 
@@ -52,18 +51,15 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
 
 def _arguments(state: Mapping[str, Tensor]) -> dict[str, int]:
     """Read our module's arguments from the shapes."""
-    try:
+    with reading_shapes("MPU-Net"):
         dim, in_channels = state["encoder1.encoder_stage.0.weight"].shape[:2]
         return {"num_classes": len(state["map1.map_conv.0.weight"]), "in_channels": in_channels, "dim": dim}
-    except (KeyError, ValueError) as error:
-        raise UserError(f"these are no weights of MPU-Net: {error} is missing or has another rank.") from None
 
 
 def _check(config: Mapping[str, Any], arguments: Mapping[str, int]) -> None:
     of_shapes = {"in_channels": arguments["in_channels"], "out_channels": arguments["num_classes"]}
+    refuse_unknown("MPU-Net", config, of_shapes)
     for name, value in config.items():
-        if name not in of_shapes:
-            raise UserError(f"unknown MPU-Net option {name!r}{suggestion(name, of_shapes)}")
         if value != of_shapes[name]:
             raise UserError(f"{name} is {value}, but the weights are for {of_shapes[name]}; leave the option out.")
 
@@ -99,7 +95,7 @@ def _card(net: MPUNet, arguments: dict[str, int]) -> Card:
     return Card(
         name="mpunet",
         app="volseg",
-        network={"class_path": f"{MPUNet.__module__}.{MPUNet.__name__}", "init_args": arguments},
+        network=network_entry(MPUNet, arguments),
         dimensions=3,
         channels=("grey",) if channels == 1 else tuple(f"channel {i}" for i in range(1, channels + 1)),
         value_range=(-1.0, 1.0),

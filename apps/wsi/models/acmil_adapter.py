@@ -11,9 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from ....core.errors import UserError
-from ....core.messages import suggestion
-from ....core.weights.adapters import fill, rename
-from ....core.weights.card import Card
+from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
+from ....core.weights.card import Card, network_entry
 from .acmil import ACMIL, BagNetwork, MultiHeadACMIL
 
 OPTIONS = {
@@ -83,7 +82,7 @@ def from_reference(state: Mapping[str, Tensor], config: Mapping[str, Any] | None
 
 def _inferred(state: Mapping[str, Tensor], form: str) -> dict[str, Any]:
     """Read our module's arguments from shapes."""
-    try:
+    with reading_shapes("ACMIL"):
         dim, in_channels = state["dimreduction.fc1.weight"].shape
         arguments = {
             "num_classes": len(state["Slide_classifier.fc.weight"]),
@@ -92,16 +91,13 @@ def _inferred(state: Mapping[str, Tensor], form: str) -> dict[str, Any]:
             "branches": sum(name.startswith("classifier.") and name.endswith(".weight") for name in state),
         }
         hidden = {"hidden": len(state["attention.attention_V.0.weight"])} if form == "ga" else {}
-    except (KeyError, ValueError) as error:
-        raise UserError(f"these are no weights of ACMIL: {error} is missing or has another rank.") from None
     return arguments | hidden
 
 
 def _given(config: Mapping[str, Any], form: str) -> dict[str, Any]:
     """Return our module's arguments for the authors' options."""
     options = OPTIONS | OWN_OPTIONS[form]
-    if unknown := sorted(set(config) - set(options) - {"arch"}):
-        raise UserError(f"unknown ACMIL option {unknown[0]!r}{suggestion(unknown[0], [*options, 'arch'])}")
+    refuse_unknown("ACMIL", config, (*options, "arch"))
     if config.get("arch", form) != form:
         raise UserError(f"arch {config['arch']!r} is asked for, but these are weights of ACMIL with arch {form!r}.")
     return {ours: config[theirs] for theirs, ours in options.items() if theirs in config}
@@ -109,11 +105,10 @@ def _given(config: Mapping[str, Any], form: str) -> dict[str, Any]:
 
 def _card(net: BagNetwork, form: str, arguments: dict[str, Any]) -> Card:
     name = "acmil" if net.num_branches > 1 else "abmil"
-    kind = type(net)
     return Card(
         name=name if form == "ga" else f"{name}-mha",
         app="wsi",
-        network={"class_path": f"{kind.__module__}.{kind.__name__}", "init_args": arguments},
+        network=network_entry(type(net), arguments),
         kind="bag",
         channels=tuple(f"feature {i}" for i in range(1, net.in_channels + 1)),
         size_multiple=net.size_multiple,
