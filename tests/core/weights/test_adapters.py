@@ -13,7 +13,7 @@ def test_unknown_options_are_refused_with_a_near_name():
 @pytest.mark.parametrize("read", [lambda: {}["stem"], lambda: ()[0], lambda: 1 // 0])
 def test_weights_whose_shapes_tell_nothing_are_refused_in_one_line(read):
     with (
-        pytest.raises(UserError, match="these are no weights of Net: .*missing or has another rank"),
+        pytest.raises(UserError, match=r"these are no weights of Net: .*missing or has another rank"),
         reading_shapes("Net"),
     ):
         read()
