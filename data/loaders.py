@@ -77,7 +77,8 @@ class LoadedData(L.LightningDataModule):
     def evaluation_loader(self, batch_size: int = 1, workers: int = 0) -> DataLoader:
         """Return the cases one by one or in batches, each on one process."""
         sampler = ShareSampler(len(self.evaluation), self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(self.evaluation, batch_size, sampler=sampler, num_workers=workers, collate_fn=self.collate)
+        options = {"batch_size": batch_size, "num_workers": workers, "collate_fn": self.collate}
+        return DataLoader(self.evaluation, sampler=sampler, **options)
 
     def check_batch_size(self) -> None:
         """Refuse a batch that the processes cannot share evenly.

@@ -1,12 +1,10 @@
 """Every config of the app builds its whole network, and takes from its base what it means to."""
 
-from inspect import signature
-
 import pytest
 
 from foveal.core.catalogue import configs
 from foveal.tests.fixtures.datasets_2d import merged
-from foveal.tests.fixtures.small_runs import class_of, shipped, whole_network
+from foveal.tests.fixtures.small_runs import defaults_of, shipped, whole_network
 
 CONFIGS = sorted(name for name in configs() if name.startswith("configs/medseg/"))
 
@@ -27,9 +25,9 @@ def test_a_config_takes_nothing_from_the_data_of_the_one_it_builds_on(config, ca
     own, read = (each["data"]["init_args"] for each in (merged(config), shipped("medseg", config, capsys)))
     for part in ("train", "validation"):
         for given, whole in zip(own.get(part) or [], read[part] or [], strict=True):
-            defaults = signature(class_of(given)).parameters
+            defaults = defaults_of(given)
             for name, value in whole["init_args"].items():
-                expected = given["init_args"].get(name, defaults[name].default)
+                expected = given["init_args"].get(name, defaults[name])
                 assert value == (list(expected) if isinstance(expected, tuple) else expected), (part, name)
 
 

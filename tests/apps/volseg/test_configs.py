@@ -1,6 +1,5 @@
 """Every config of the app builds its whole network, and takes from its base what it means to."""
 
-from inspect import signature
 from pathlib import Path
 
 import nibabel
@@ -11,7 +10,7 @@ from foveal.core.catalogue import configs
 from foveal.core.cli import main
 from foveal.tests.configs.recipes.volseg import small, write
 from foveal.tests.fixtures.datasets_2d import merged
-from foveal.tests.fixtures.small_runs import class_of, shipped, whole_network
+from foveal.tests.fixtures.small_runs import class_of, defaults_of, shipped, whole_network
 
 CONFIGS = sorted(name for name in configs() if name.startswith("configs/volseg/"))
 OWN = [name for name in CONFIGS if "_folder" in name]
@@ -44,9 +43,9 @@ def test_a_config_takes_nothing_from_the_data_and_the_network_of_the_one_it_buil
     given = [*own["data"]["init_args"]["train"], own["model"]["init_args"]["net"]]
     whole = [*read["data"]["init_args"]["train"], read["model"]["init_args"]["net"]]
     for mine, theirs in zip(given, whole, strict=True):
-        defaults = signature(class_of(mine)).parameters
+        defaults = defaults_of(mine)
         for name, value in theirs["init_args"].items():
-            expected = mine.get("init_args", {}).get(name, getattr(defaults[name], "default", None))
+            expected = mine.get("init_args", {}).get(name, defaults[name])
             assert value == (list(expected) if isinstance(expected, tuple) else expected), name
 
 
