@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..core.errors import UserError
 from ..core.explanation import Explainer
-from ..core.inference.batch import MANIFEST, Item, is_named_as_file, pair_paths, run_batch
+from ..core.inference.batch import Item, manifest_of, pair_paths, run_batch
 from ..core.inference.command import open_engine
 from ..core.inference.engine import Engine, Progress
 from ..core.inference.fan import Fan, Part
@@ -19,6 +19,7 @@ from ..core.inference.grey import as_rgb
 from ..core.inference.intensity import with_intensity
 from ..core.inference.streams import Sink, Source
 from ..core.inference.tta import HIGHEST_VARIANCE, probability_of
+from ..core.inference.windows import whole
 from ..core.weights.card import Activation, Card
 from .io.formats import (
     KINDS,
@@ -34,6 +35,7 @@ from .io.formats import (
     open_sink,
     open_source,
     output_suffixes,
+    split_name,
     suffix_of,
 )
 from .volume_run import run_volume
@@ -182,9 +184,8 @@ def run_files(
     files = _Files(engine, options, kinds, wanted or Wanted(), dates, intensity)
     writable = output_suffixes(kinds)
     items = pair_paths(inputs, output, input_suffixes(kinds), writable, files.is_input, files.name, files.beside)
-    manifest = None if is_named_as_file(output, writable) else output / MANIFEST
     asked = {name: True for name in ("probabilities", "uncertainty") if getattr(files.wanted, name)}
-    run_batch(items, files.work, {**facts, **options, **asked}, overwrite, quiet, manifest)
+    run_batch(items, files.work, {**facts, **options, **asked}, overwrite, quiet, manifest_of(output, writable))
 
 
 class _Files:
@@ -237,10 +238,9 @@ class _Files:
             kind = kind_of(path, self.kinds)
         except UserError:
             return path.name  # what is wrong with it is told when its turn comes, and does not stop the others
-        own = "" if path.is_dir() else path.name[len(path.name) - len(suffix_of(path)) :]
+        stem, own = (path.name, "") if path.is_dir() else split_name(path)
         if own.lower() not in input_suffixes((kind,)):
-            own = ""  # a part of the name, such as the last number of a UID
-        stem = path.name.removesuffix(own)
+            stem, own = path.name, ""  # a part of the name, such as the last number of a UID
         if kind == "video":
             return stem.replace(".", "_")  # a folder, which a dot would make a file
         return stem + self._suffix(path, kind, own)
@@ -251,9 +251,9 @@ class _Files:
             kind = kind_of(path, self.kinds)
         except UserError:
             return {}
-        suffix = output.name[len(output.name) - len(suffix_of(output)) :]
-        suffix = suffix if suffix.lower() in output_suffixes((kind,)) else ""
-        stem = output.name.removesuffix(suffix)
+        stem, suffix = split_name(output)
+        if suffix.lower() not in output_suffixes((kind,)):
+            stem, suffix = output.name, ""
         found = {}
         if self.wanted.uncertainty:
             other = suffix
@@ -304,7 +304,7 @@ class _Files:
 
     def _explain(self, item: Item, source: Source) -> None:
         """Draw where the network looks at an image."""
-        image = source.read(tuple(slice(0, size) for size in source.shape[1:]))
+        image = source.read(whole(source.shape[1:]))
         self.explainer.draw(image, item.beside["explain"], item.input.name)
 
     def _suffix(self, path: Path, kind: Kind, own: str) -> str:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.errors import UserError
+from ..core.inference.windows import whole
 from .io.formats import kind_of, open_source
 
 EIGHT_BITS = 8
@@ -29,8 +30,7 @@ def read_unit_image(path: Path) -> np.ndarray:
     with open_source(path, kind) as source:
         if source.spatial != 2:
             raise UserError(f"{path}: holds {source.shape[1]} images; give one image a file.")
-        height, width = source.shape[1:]
-        values = source.read((slice(0, height), slice(0, width)))
+        values = source.read(whole(source.shape[1:]))
         if kind == "image" or len(values) == 3:
             return values
         low, high = shown_range(source, values)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.errors import UserError
 from ..core.inference.streams import Window
+from ..core.inference.windows import slabs, whole
 from .datasets.mask_values import whole_numbers
 from .datasets.volume_case import VolumeCase
 from .volume_channels import check_grid, open_labels, open_volume
@@ -86,17 +87,9 @@ def _check_channels(case: VolumeCase, found: int, wanted: int) -> None:
     )
 
 
-def _slabs(shape: tuple[int, ...]) -> Iterator[Window]:
-    """Yield windows that cover a volume (D, H, W), some slices each."""
-    depth, height, width = shape
-    step = max(1, SLAB // (height * width))
-    for start in range(0, depth, step):
-        yield slice(start, min(start + step, depth)), slice(0, height), slice(0, width)
-
-
 def _numbers(case: VolumeCase, labels: Any, classes: int) -> Iterator[tuple[Window, np.ndarray]]:
     """Yield the class numbers of each slab."""
-    for window in _slabs(labels.shape[1:]):
+    for window in slabs(whole(labels.shape[1:]), most=SLAB):
         numbers = whole_numbers(labels.read(window)[0], case.label)
         if numbers.max() >= classes:
             raise UserError(

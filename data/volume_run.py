@@ -18,8 +18,9 @@ from ..core.inference.engine import Engine, Progress
 from ..core.inference.intensity import with_intensity
 from ..core.inference.orientation import Turn, oriented, turn_between
 from ..core.inference.prepared import normalised
-from ..core.inference.streams import Sink, Source, Window
+from ..core.inference.streams import Sink, Source
 from ..core.inference.tta import mean_over_views, views_of
+from ..core.inference.windows import whole
 from ..core.weights.card import Card
 from .resample import resampled_labels
 from .volume_grid import Grid, Regridded, RegriddedSink, grid_of
@@ -92,7 +93,7 @@ def prepared_volume(source: Source, card: Card) -> np.ndarray:
     grid, turn = _grid(source, card)
     source = with_intensity(source, card)
     source = Regridded(source, grid) if grid and grid.changes else source
-    values = torch.from_numpy(source.read(_whole(source)))
+    values = torch.from_numpy(source.read(whole(source.shape[1:])))
     return normalised(turn.to_network(values)[None], card)[0].numpy()
 
 
@@ -140,13 +141,9 @@ def _grid(source: Source, card: Card) -> tuple[Grid | None, Turn]:
     return (grid_of(source.geometry, turn.of_file(card.spacing)) if card.spacing else None), turn
 
 
-def _whole(source: Source) -> Window:
-    return tuple(slice(0, size) for size in source.shape[1:])
-
-
 def _whole_numbers(source: Source) -> np.ndarray:
     """Read a label map slice by slice, uint8 (D, H, W)."""
-    rows, *plane = _whole(source)
+    rows, *plane = whole(source.shape[1:])
     labels = np.empty(source.shape[1:], np.uint8)
     for row in range(rows.stop):
         values = source.read((slice(row, row + 1), *plane))[0, 0]

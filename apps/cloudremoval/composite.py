@@ -51,12 +51,18 @@ def composite(
         foveal cloudremoval composite --input dates --output clear.tif
     """
     from ... import __version__
-    from ...core.inference.batch import MANIFEST, is_named_as_file, run_batch
+    from ...core.inference.batch import manifest_of, run_batch
     from ...data.io.geotiff import SUFFIXES
     from .compositing import Compositing
     from .places import Reading, pair_places
 
     compositing = Compositing(method, Reading(masks, bands, quantification, offset, warp), most_cloud, cog)
     items = pair_places(input, output, masks)
-    manifest = None if is_named_as_file(output, SUFFIXES) else output / MANIFEST
-    run_batch(items, compositing, {"version": __version__, **compositing.facts}, overwrite, quiet, manifest)
+    run_batch(
+        items,
+        compositing,
+        {"version": __version__, **compositing.facts},
+        overwrite,
+        quiet,
+        manifest_of(output, SUFFIXES),
+    )

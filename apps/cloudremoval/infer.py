@@ -69,7 +69,7 @@ def infer(
     Example:
         foveal cloudremoval infer --weights best.ckpt --input dates --output clear.tif --keep_clear --quicklook
     """
-    from ...core.inference.batch import MANIFEST, is_named_as_file, run_batch
+    from ...core.inference.batch import manifest_of, run_batch
     from ...core.inference.command import open_engine
     from ...data.io.geotiff import SUFFIXES
     from .clearing import Clearing, check_card
@@ -83,5 +83,4 @@ def infer(
     reading = Reading(masks, bands, quantification, offset, warp)
     clearing = Clearing(engine, reading, Wanted(keep_clear, cloud_mask, confidence), tta, most_cloud, cog)
     items = pair_places(input, output, masks, beside)
-    manifest = None if is_named_as_file(output, SUFFIXES) else output / MANIFEST
-    run_batch(items, clearing, {**facts, **clearing.facts, "tta": tta}, overwrite, quiet, manifest)
+    run_batch(items, clearing, {**facts, **clearing.facts, "tta": tta}, overwrite, quiet, manifest_of(output, SUFFIXES))

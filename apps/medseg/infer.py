@@ -111,6 +111,7 @@ def shown_intensity(source: Any, kind: str) -> dict[str, Any]:
         source: the opened file.
         kind: its format.
     """
+    from ...core.inference.windows import whole
     from ...data.unit_image import shown_range
 
     channels = source.shape[-source.spatial - 1]
@@ -118,5 +119,5 @@ def shown_intensity(source: Any, kind: str) -> dict[str, Any]:
         return {}  # in the range of the network already
     if kind == "nifti" or source.spatial == 3:
         return {"percentiles": list(PERCENTILES)}
-    low, high = shown_range(source, source.read(tuple(slice(0, size) for size in source.shape[1:])))
+    low, high = shown_range(source, source.read(whole(source.shape[1:])))
     return {"window": [low, high if high > low else low + 1.0]}

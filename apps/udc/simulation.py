@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import __version__
 from ...core.errors import UserError
-from ...core.inference.batch import MANIFEST, Item, is_named_as_file, pair_paths, run_batch
+from ...core.inference.batch import Item, manifest_of, pair_paths, run_batch
 from ...core.inference.engine import Progress
 from ...core.inference.streams import Sink, Source
 from ...data.io.formats import IMAGE_SUFFIXES, kind_of
@@ -70,10 +70,9 @@ def simulate_files(
             model(source, sink, seed_of(item.input, settings.seed), progress)
 
     items = pair_paths(inputs, output, IMAGE_SUFFIXES, name=_name)
-    manifest = None if is_named_as_file(output, IMAGE_SUFFIXES) else output / MANIFEST
     facts |= {"version": __version__, "seed": settings.seed, "bits": settings.bits, "page": settings.page}
     unit = "rows" if settings.model == "physical" else "tiles"
-    run_batch(items, work, facts, overwrite, quiet, manifest, unit)
+    run_batch(items, work, facts, overwrite, quiet, manifest_of(output, IMAGE_SUFFIXES), unit)
 
 
 def seed_of(path: Path, seed: int) -> Seed:

@@ -16,8 +16,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ...core.errors import UserError
+from ...core.inference.windows import slabs
 from ...core.weights.label import Label
-from .profiles import Labels, Profiles, slabs
+from .profiles import Labels, Profiles
 
 TOUCHING = np.ones((3, 3, 3), bool)
 ALL = "all"

@@ -16,6 +16,7 @@ from pydicom import dcmread
 from ...core.atomic import written_beside
 from ...core.errors import FailedInputs, UserError
 from ...core.inference.progress import Reporter
+from ...core.inference.windows import whole
 from ...data.datasets.dataset_json import FILE
 from ...data.geometry import VolumeGeometry
 from ...data.inventory import Item, pair, take_inventory
@@ -148,7 +149,7 @@ def _convert(study: Study, output: Path, classes: dict[str, int]) -> None:
         if source.spatial != 3 or source.geometry is None or source.shape[0] != 1:
             raise UserError(f"{study.folder}: is no grey volume; take it away.")
         geometry = source.geometry
-        values = source.read(tuple(slice(0, size) for size in geometry.shape))[0]
+        values = source.read(whole(geometry.shape))[0]
     labels = np.zeros(geometry.shape, np.uint8)
     for path in study.labels:
         found, names = _labels(path, geometry)
@@ -170,7 +171,7 @@ def _labels(path: Path, geometry: VolumeGeometry) -> tuple[np.ndarray, dict[int,
         with NiftiSource(path) as source:
             if source.spatial != 3 or source.shape[0] != 1:
                 raise UserError(f"{path}: is no label map of a volume.")
-            values = np.rint(source.read(tuple(slice(0, size) for size in source.shape[1:]))[0]).astype(np.int32)
+            values = np.rint(source.read(whole(source.shape[1:]))[0]).astype(np.int32)
             affine = source.geometry.affine
         names = {int(value): f"class {value}" for value in np.unique(values) if value}
     return on_grid(values, affine, geometry, path), names

@@ -10,12 +10,12 @@ import numpy as np
 
 from ...core.errors import UserError
 from ...core.inference.batch import find_inputs
+from ...core.inference.windows import slabs, whole
 from ...core.weights.card import Card
 from ...data.datasets.channel_files import NUMBERED
-from ...data.io.formats import NIFTI_SUFFIXES, input_suffixes, suffix_of
+from ...data.io.formats import NIFTI_SUFFIXES, input_suffixes, split_name
 from ...data.volume_channels import KINDS, open_volume
 from ...data.volume_checks import check_spacing, check_values
-from .profiles import slabs
 
 Files = tuple[Path, ...]
 
@@ -52,8 +52,8 @@ def case_name(files: Files) -> str:
         case, number, suffix = place
         is_whole = len(files) > 1 or not path.with_name(f"{case}_0001{suffix}").exists()
         return case if is_whole and number == "0000" else f"{case}_{number}"
-    suffix = suffix_of(path)
-    return path.name[: len(path.name) - len(suffix)] if suffix in input_suffixes(KINDS) else path.name
+    stem, suffix = split_name(path)
+    return stem if suffix.lower() in input_suffixes(KINDS) else path.name
 
 
 def open_case(files: Files, card: Card, **options: Any) -> Any:
@@ -106,7 +106,7 @@ def _check(files: Files, source: Any, card: Card) -> None:
 def _check_values(files: Files, source: Any) -> None:
     """Read until it is sure that every channel varies; where the file can hold what is no number, to its end."""
     lows = highs = None
-    for window in slabs(tuple(slice(0, size) for size in source.shape[1:])):
+    for window in slabs(whole(source.shape[1:])):
         values = source.read(window).reshape(source.shape[0], -1)
         ends = values.min(axis=1), values.max(axis=1)
         lows, highs = ends if lows is None else (np.minimum(lows, ends[0]), np.maximum(highs, ends[1]))
@@ -117,6 +117,6 @@ def _check_values(files: Files, source: Any) -> None:
 
 def _place(path: Path) -> tuple[str, str, str] | None:
     """Return case, number of the channel and suffix of a NIfTI file that has a number; else None."""
-    suffix = path.name[len(path.name) - len(suffix_of(path)) :]
-    match = NUMBERED.fullmatch(path.name.removesuffix(suffix))
+    stem, suffix = split_name(path)
+    match = NUMBERED.fullmatch(stem)
     return (match[1], match[2], suffix) if match and suffix.lower() in NIFTI_SUFFIXES else None

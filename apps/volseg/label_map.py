@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import UserError
+from ...core.inference.windows import slabs, whole
 from ...data.geometry import VolumeGeometry
 from ...data.io.sink import SpooledSamples, SpooledSink
 from ...data.io.spool import Spool
-from .profiles import slabs
 
 
 class LabelMap(SpooledSamples):
@@ -71,7 +71,6 @@ class LabelMap(SpooledSamples):
             yield
 
     def _copy(self, sink: SpooledSink) -> None:
-        whole = tuple(slice(0, size) for size in self.spool.shape[1:])
-        for window in slabs(whole):
+        for window in slabs(whole(self.spool.shape[1:])):
             sink.write(window, self.spool.read(window), None)
-        sink.finish(whole[0].stop)
+        sink.finish(self.spool.shape[1])

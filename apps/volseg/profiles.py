@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-SLAB = 16 << 20  # voxels in memory at once
+from ...core.inference.windows import slabs, whole
 
 
 class Labels(Protocol):
@@ -75,30 +74,11 @@ def profiles(labels: Labels, classes: int) -> Profiles:
         labels: values 0..classes - 1.
         classes: how many there are, the background included.
     """
-    depth, height, width = labels.shape[1:]
-    along = tuple(np.zeros((classes, size), np.int64) for size in (depth, height, width))
-    for window in slabs((slice(0, depth), slice(0, height), slice(0, width))):
+    along = tuple(np.zeros((classes, size), np.int64) for size in labels.shape[1:])
+    for window in slabs(whole(labels.shape[1:])):
         for number, plane in enumerate(labels.read(window)[0], start=window[0].start):
             _count(plane, number, along)
     return Profiles(along)
-
-
-def slabs(box: tuple[slice, slice, slice], shared: int = 0) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield windows that cover a box along D, each small enough for memory.
-
-    Args:
-        box: (D, H, W).
-        shared: slices that each window has in common with the one before.
-    """
-    rows, *others = box
-    step = max(1 + shared, SLAB // int(np.prod([each.stop - each.start for each in others])))
-    start = rows.start
-    while True:
-        stop = min(start + step, rows.stop)
-        yield slice(start, stop), *others
-        if stop == rows.stop:
-            return
-        start = stop - shared
 
 
 def _count(plane: np.ndarray, number: int, along: tuple[np.ndarray, ...]) -> None:

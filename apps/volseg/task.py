@@ -18,6 +18,7 @@ from ...core.errors import UserError
 from ...core.inference.arrays import ArraySink
 from ...core.inference.engine import Engine
 from ...core.inference.streams import Source
+from ...core.inference.windows import whole
 from ...core.losses.deep_supervision import AuxiliarySupervision
 from ...core.messages import suggestion
 from ...core.metrics.segmentation import case_scores, class_scores
@@ -170,7 +171,7 @@ class VolumeSegmentation(Task):
 
     def _pictures(self, source: Source, truth: np.ndarray, prediction: np.ndarray, card: Card) -> list[np.ndarray]:
         """Return the planes with most of the truth, with its outlines and with those of the prediction."""
-        image = source.read(tuple(slice(0, size) for size in source.shape[1:]))[0]
+        image = source.read(whole(source.shape[1:]))[0]
         place, geometry = busiest(truth), source.geometry
         around = (card.labels, place, geometry.orientation, geometry.spacing_mm)
         return [sheet(image, each, *around) for each in (truth, prediction)]

@@ -15,7 +15,7 @@ import torch
 
 from ...core.atomic import written_beside
 from ...core.errors import UserError
-from ...core.inference.batch import MANIFEST, Item, is_named_as_file, pair_paths, run_batch
+from ...core.inference.batch import Item, manifest_of, pair_paths, run_batch
 from ...core.inference.engine import Engine, Progress
 from ...core.inference.fan import Fan, Part
 from ...core.inference.streams import Source
@@ -30,6 +30,7 @@ from ...data.io.formats import (
     kind_of,
     open_sink,
     output_suffixes,
+    split_name,
     suffix_of,
 )
 from ...data.io.sink import SpooledSink
@@ -107,14 +108,13 @@ def run_volumes(
         list(cases), output, input_suffixes(KINDS), writable, lambda path: True, volumes.name, volumes.beside
     )
     items = [each._replace(uses=cases[each.input][1:]) for each in pairs]
-    is_file = is_named_as_file(output, writable)
+    manifest = manifest_of(output, writable)
     asked = {name: value for name, value in asdict(wanted).items() if name in ("uncertainty", "filters") and value}
     try:
-        manifest = None if is_file else output / MANIFEST
         run_batch(items, volumes.work, {**facts, **options, **asked}, overwrite, quiet, manifest)
     finally:
-        if not is_file:
-            write_table(output / TABLE, [each.output.with_name(_stem(each.output) + REPORT) for each in items])
+        if manifest:
+            write_table(output / TABLE, [each.output.with_name(split_name(each.output)[0] + REPORT) for each in items])
 
 
 class _Volumes:
@@ -154,8 +154,8 @@ class _Volumes:
 
     def beside(self, path: Path, output: Path) -> dict[str, Path]:
         """Return the other outputs of a case, by what they are."""
-        own, stem = suffix_of(output), _stem(output)
-        endings = {f"{LABELS}{each}": each for each in self._suffixes(path) if each.lower() != own}
+        stem, own = split_name(output)
+        endings = {f"{LABELS}{each}": each for each in self._suffixes(path) if each.lower() != own.lower()}
         endings |= {name: f"_{name}{VALUES}" for name in ("probabilities", "uncertainty") if getattr(self.wanted, name)}
         if self.wanted.report:
             endings |= {"report": REPORT, "sheet": "_report.png"}
@@ -220,8 +220,3 @@ class _Volumes:
 def _label_maps(item: Item) -> list[Path]:
     """Return the files of a case's label map."""
     return [item.output, *(path for name, path in item.beside.items() if name.startswith(LABELS))]
-
-
-def _stem(output: Path) -> str:
-    """Return a label map's name without what it ends in."""
-    return output.name[: len(output.name) - len(suffix_of(output))]

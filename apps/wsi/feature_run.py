@@ -19,13 +19,13 @@ import torch
 
 from ...core.allocator import keep_freed_memory
 from ...core.errors import UserError
-from ...core.inference.batch import Item, Work, run_batch
+from ...core.inference.batch import Item, Work, manifest_of, run_batch
 from ...core.inference.device import Precision, find_device
 from ...core.inference.engine import Progress
 from ...data.io.slide import SlideSource
 from .encoders import Encoder, open_encoder
 from .extraction import extract
-from .slides import Method, free_of_option, manifest_of, open_slide, outlines_file, pair_slides, tissue_of
+from .slides import Method, free_of_option, open_slide, outlines_file, pair_slides, tissue_of
 from .tile_files import find_tiles, read_tiles, stated_mpp, write_features
 from .tiling import Tiles, check_tiling, plan_tiles
 
@@ -86,8 +86,8 @@ def run_features(
     encoder = open_encoder(settings.encoder, settings.encoder_weights)
     workers = min(workers, len(items))
     with _worker(settings, encoder, workers) as work:
-        facts = _facts(settings, encoder)
-        run_batch(items, work, facts, overwrite, quiet, manifest_of(output, ".h5"), workers=workers)
+        facts = {"command": "features", **facts_of(settings, encoder)}
+        run_batch(items, work, facts, overwrite, quiet, manifest_of(output, {".h5"}), workers=workers)
 
 
 def describe(
@@ -157,12 +157,12 @@ def _check(settings: Settings, workers: int, output: Path) -> None:
             logger.warning("--%s has no effect: --tiles says where tiles lie.", name)
 
 
-def _facts(settings: Settings, encoder: Encoder) -> dict[str, object]:
+def facts_of(settings: Settings, encoder: Encoder) -> dict[str, object]:
     """Return what features depend on beside the slide."""
     facts = dataclasses.asdict(settings)
     for name in ("encoder_weights", "batch", "device", *(TILING if settings.tiles else ())):
         del facts[name]
-    return {"command": "features", **facts, "encoder_digest": encoder.digest}
+    return facts | {"encoder_digest": encoder.digest}
 
 
 @contextmanager

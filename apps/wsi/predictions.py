@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.atomic import written_beside
 from ...core.errors import FailedInputs, UserError
-from ...core.inference.batch import Item, pair_paths, run_batch
+from ...core.inference.batch import Item, manifest_of, pair_paths, run_batch
 from ...core.inference.classes import Row, class_row, write_rows
 from ...core.inference.engine import Progress
 from ...core.inference.journal import Journal
@@ -19,7 +19,7 @@ from ...data.io.formats import is_dicom_folder
 from .heatmap import draw_heatmap, write_regions
 from .scoring import Score, Scorer
 from .slide_bags import MadeFeatures, StoredFeatures, is_bag, read_bag
-from .slides import SUFFIXES, manifest_of, slide_name
+from .slides import SUFFIXES, slide_name
 from .tile_files import facts_of, write_attention
 
 PREDICTION = ".json"
@@ -123,7 +123,7 @@ def run_predictions(
         FailedInputs: inputs could not be used.
         UserError: the table exists already and is of something else.
     """
-    manifest = manifest_of(output, PREDICTION)
+    manifest = manifest_of(output, {PREDICTION})
     table = output / TABLE
     if manifest and table.exists() and not overwrite and not Journal(output).knows(table):
         raise UserError(f"{table}: exists already; give --overwrite to replace it, or another --output.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ...data.io.slide import SlideSource
 from .encoders import open_encoder
 from .extraction import extract
 from .feature_facts import check_facts
-from .feature_run import Settings, check_settings, lay_tiles
+from .feature_run import Settings, check_settings, facts_of, lay_tiles
 from .slides import open_slide, outlines_file, slide_name
 from .tile_files import read_tiles, stated_mpp
 from .tiling import Tiles
@@ -52,9 +51,7 @@ class MadeFeatures:
             )
         digests = {"encoder": self.encoder.name, "encoder_digest": self.encoder.digest}
         check_facts(f"--weights {card.name}", digests, expected)
-        self.facts = asdict(settings) | {"encoder_digest": self.encoder.digest}
-        for name in ("encoder_weights", "batch", "device"):
-            del self.facts[name]
+        self.facts = facts_of(settings, self.encoder)
 
     def uses(self, slide: Path) -> tuple[Path, ...]:
         """Return the other files that the features of a slide are made of."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...core.atomic import written_beside
 from ...core.errors import UserError
-from ...core.inference.batch import MANIFEST, Item, is_named_as_file, pair_paths
-from ...data.io.formats import input_suffixes, is_dicom_folder, suffix_of
+from ...core.inference.batch import Item, pair_paths
+from ...data.io.formats import input_suffixes, is_dicom_folder, split_name
 from ...data.io.slide import SlideSource
 from ...data.io.slide.outlines import annotation, areas_of, outlines, read_mask, regions_of, write_annotations
 from ...data.io.slide.tissue import clam_mask
@@ -58,8 +58,8 @@ def _tells_resolution(path: Path) -> bool:
 
 def slide_name(path: Path) -> str:
     """Return the name of a slide, without the suffix of a file."""
-    suffix = suffix_of(path)
-    return path.name[: -len(suffix)] if suffix in SUFFIXES and not path.is_dir() else path.name
+    stem, suffix = split_name(path)
+    return stem if suffix.lower() in SUFFIXES and not path.is_dir() else path.name
 
 
 def pair_slides(
@@ -90,11 +90,6 @@ def pair_slides(
 
     items = pair_paths(inputs, output, SUFFIXES, {suffix}, is_dicom_folder, name, beside)
     return [each._replace(uses=_there(uses(each.input))) for each in items] if uses else items
-
-
-def manifest_of(output: Path, suffix: str) -> Path | None:
-    """Return where the manifest of a run goes: into the folder, if the output is one."""
-    return None if is_named_as_file(output, {suffix}) else output / MANIFEST
 
 
 def outlines_file(folder: Path) -> Callable[[Path], Path]:

@@ -44,10 +44,10 @@ def tile(
     Example:
         foveal wsi tile --input slides --output tiles --mpp 0.5 --size 256
     """
-    from ...core.inference.batch import Item, run_batch
+    from ...core.inference.batch import Item, manifest_of, run_batch
     from ...core.inference.engine import Progress
     from .pictures import draw_tiles
-    from .slides import free_of_option, manifest_of, open_slide, outlines_file, pair_slides, tissue_of
+    from .slides import free_of_option, open_slide, outlines_file, pair_slides, tissue_of
     from .tile_files import write_tiles
     from .tiling import check_tiling, plan_tiles
 
@@ -64,4 +64,4 @@ def tile(
     items = pair_slides(input, output, ".h5", "_tiles.png" if preview else None, uses)
     facts = {"command": "tile", "mpp": mpp, "size": size, "step": step, "min_tissue": min_tissue}
     facts |= {"tissue": tissue or method, "slide_mpp": slide_mpp}
-    run_batch(free_of_option(items, slide_mpp), work, facts, overwrite, quiet, manifest_of(output, ".h5"))
+    run_batch(free_of_option(items, slide_mpp), work, facts, overwrite, quiet, manifest_of(output, {".h5"}))

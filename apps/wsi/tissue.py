@@ -34,10 +34,10 @@ def tissue(
     Example:
         foveal wsi tissue --input slides --output tissue
     """
-    from ...core.inference.batch import Item, run_batch
+    from ...core.inference.batch import Item, manifest_of, run_batch
     from ...core.inference.engine import Progress
     from .pictures import draw_tissue
-    from .slides import found_tissue, free_of_option, manifest_of, open_slide, pair_slides, write_tissue
+    from .slides import found_tissue, free_of_option, open_slide, pair_slides, write_tissue
 
     def work(item: Item, mark: str, progress: Progress) -> str:
         with open_slide(item.input, slide_mpp=slide_mpp) as source:
@@ -48,4 +48,4 @@ def tissue(
 
     items = pair_slides(input, output, ".geojson", "_tissue.png")
     facts = {"command": "tissue", "method": method, "slide_mpp": slide_mpp}
-    run_batch(free_of_option(items, slide_mpp), work, facts, overwrite, quiet, manifest_of(output, ".geojson"))
+    run_batch(free_of_option(items, slide_mpp), work, facts, overwrite, quiet, manifest_of(output, {".geojson"}))

@@ -105,6 +105,11 @@ def is_named_as_file(output: Path, writable: Collection[str]) -> bool:
     return output.name.lower().endswith(tuple(writable)) and not output.is_dir()
 
 
+def manifest_of(output: Path, writable: Collection[str]) -> Path | None:
+    """Return where the manifest of a run goes: into the output, if that is a folder."""
+    return None if is_named_as_file(output, writable) else output / MANIFEST
+
+
 def run_batch(
     items: Sequence[Item],
     work: Work,

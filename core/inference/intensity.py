@@ -8,6 +8,7 @@ import numpy as np
 
 from ..weights.card import Card
 from .streams import Source, Window
+from .windows import slabs, whole
 
 STRIP = 4 << 20  # samples that are looked at at once
 BINS = 65_536  # of the histogram from which percentiles are read
@@ -71,10 +72,7 @@ def _columns(values: np.ndarray, source: Source) -> np.ndarray:
 
 def _strips(source: Source) -> list[Window]:
     """Return windows that cover the spatial axes, a few rows each."""
-    rows, *rest = source.shape[-source.spatial :]
-    step = max(1, STRIP // max(1, int(np.prod(rest)) * source.shape[-source.spatial - 1]))
-    others = tuple(slice(0, size) for size in rest)
-    return [(slice(top, min(top + step, rows)), *others) for top in range(0, rows, step)]
+    return [*slabs(whole(source.shape[-source.spatial :]), most=STRIP // source.shape[-source.spatial - 1])]
 
 
 def _channels(values: np.ndarray, source: Source) -> np.ndarray:

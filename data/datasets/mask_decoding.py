@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from ...core.errors import UserError
 from ...core.inference.intensity import with_intensity
+from ...core.inference.windows import whole
 from ..geometry import VolumeGeometry
 from ..io.formats import Kind, kind_of, open_source
 from ..io.image import read_image
@@ -152,7 +153,7 @@ def _read_slices(path: Path, kind: Kind, axis: int | None, intensity: dict[str, 
             found = "several slices" if source.spatial == 3 else "a single slice"
             raise UserError(f"{path}: holds {found}; volumes are for VolumeSlices, images one a file for ImageMasks.")
         scaled = with_intensity(source, intensity_card(intensity)) if intensity else source
-        values = scaled.read(tuple(slice(0, size) for size in source.shape[-source.spatial :]))
+        values = scaled.read(whole(source.shape[-source.spatial :]))
         # (C, D, H, W) are (t, k, j, i) of the file.
         return Slices(values[None] if axis is None else np.moveaxis(values, 3 - axis, 0), source.geometry)
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ...core.blocks.resampling import bicubic_resize
 from ...core.errors import UserError
+from ...core.inference.windows import whole
 from ..io.geotiff import SUFFIXES
-from ..io.geotiff.raster import Raster, Window
+from ..io.geotiff.raster import Raster
 from ..io.geotiff.units import read_as_reflectance
 from ..io.image import read_image
 from .cache import PixelCache, identity, recipe_of
@@ -107,7 +108,7 @@ def _reflectance(image: SceneImage) -> np.ndarray:
     path, reading = image.files[0], image.reading
     with closing(Raster(path, reading.bands, channels=() if reading.bands else CHANNELS)) as raster:
         read_as_reflectance([raster], [image.day] if image.day else (), reading.quantification, reading.offset)
-        values, valid = raster.values(_whole(raster))
+        values, valid = raster.values(whole(raster.geometry.shape))
     return values if valid is None else np.where(valid.all(axis=0), values, np.float32(np.nan))
 
 
@@ -120,13 +121,8 @@ def _mask(path: Path, of: Path, size: tuple[int, ...]) -> np.ndarray:
                 f"{path}: is {width}x{height}, its image {of.name} is {size[1]}x{size[0]}; a mask has the size of its "
                 "image."
             )
-        values, valid = raster.values(_whole(raster))
+        values, valid = raster.values(whole(raster.geometry.shape))
         return values > 0 if valid is None or raster.nodata == 0 else (values > 0) | ~valid
-
-
-def _whole(raster: Raster) -> Window:
-    height, width = raster.geometry.shape
-    return slice(0, height), slice(0, width)
 
 
 def _pictures(files: tuple[Path, ...]) -> np.ndarray:

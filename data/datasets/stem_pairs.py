@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from ..inventory import OUTPUTS_OF_LABELS, Item, pair
-from ..io.formats import Kind, input_suffixes, suffix_of
+from ..io.formats import Kind, input_suffixes, split_name, suffix_of
 from .masked_samples import natural_order
 
 
@@ -52,7 +52,7 @@ def stem_pairs(images: Path, masks: Path, kinds: tuple[Kind, ...]) -> list[tuple
 
 def stem_of(path: Path) -> str:
     """Return a file's name without its suffix, .nii.gz being one."""
-    return path.name[: len(path.name) - len(suffix_of(path))]
+    return split_name(path)[0]
 
 
 def _items(folder: Path, kinds: tuple[Kind, ...], what: str) -> list[Item]:

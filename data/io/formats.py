@@ -94,6 +94,12 @@ def suffix_of(path: Path) -> str:
     return "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
 
 
+def split_name(path: Path) -> tuple[str, str]:
+    """Return a file's name without its suffix, and this as it is written; see `suffix_of`."""
+    length = len(path.name) - len(suffix_of(path))
+    return path.name[:length], path.name[length:]
+
+
 def is_dicom_folder(path: Path) -> bool:
     """Tell whether a folder holds DICOM files, by their content or suffix; those in folders below do not count."""
     return path.is_dir() and any(_is_dicom(each) for each in sorted(path.iterdir()) if each.is_file())

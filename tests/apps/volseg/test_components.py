@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from foveal.apps.volseg import profiles as profiles_module
 from foveal.apps.volseg.components import remove_components
 from foveal.apps.volseg.profiles import profiles
+from foveal.core.inference import windows
 from foveal.data.io.spool import Spool
 
 SHAPE = (23, 20, 21)
@@ -37,7 +37,7 @@ def whole(labels, value, only_largest, smallest):
 @pytest.mark.parametrize("slab", [1, 3 * 20 * 21, 1 << 20])
 @pytest.mark.parametrize(("only_largest", "smallest"), [(True, 0), (False, 9), (True, 10**6)])
 def test_slabs_give_what_the_whole_map_gives(tmp_path, monkeypatch, slab, only_largest, smallest):
-    monkeypatch.setattr(profiles_module, "SLAB", slab)
+    monkeypatch.setattr(windows, "SLAB", slab)
     labels = blobs()
     spool = spooled(tmp_path, labels)
     for value in (1, 2, 3):
@@ -50,7 +50,7 @@ def test_slabs_give_what_the_whole_map_gives(tmp_path, monkeypatch, slab, only_l
 
 
 def test_parts_that_meet_in_a_later_slab_are_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(profiles_module, "SLAB", 1)
+    monkeypatch.setattr(windows, "SLAB", 1)
     labels = np.zeros((9, 7, 7), np.uint8)
     labels[:7, 1, 1] = labels[:7, 5, 5] = 1
     labels[6, 1:6, 3] = labels[6, 1, 1:4] = labels[6, 5, 3:6] = 1  # a U, upside down
@@ -62,7 +62,7 @@ def test_parts_that_meet_in_a_later_slab_are_one(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_removal_done_again_gives_the_same_map(tmp_path, monkeypatch):
-    monkeypatch.setattr(profiles_module, "SLAB", 2 * 20 * 21)
+    monkeypatch.setattr(windows, "SLAB", 2 * 20 * 21)
     labels = blobs(3)
     expected, _ = whole(labels, 2, True, 0)
     box = tuple(slice(0, size) for size in SHAPE)

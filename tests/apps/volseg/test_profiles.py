@@ -1,12 +1,10 @@
 """Counting the voxels of a label map along its axes."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
-from foveal.apps.volseg import profiles as profiles_module
-from foveal.apps.volseg.profiles import profiles, slabs
+from foveal.apps.volseg.profiles import profiles
+from foveal.core.inference import windows
 
 
 class Map:
@@ -30,7 +28,7 @@ def random(classes=5):
 
 @pytest.mark.parametrize("slab", [1, 200, 1 << 20])
 def test_counts_are_those_of_each_slice(monkeypatch, slab):
-    monkeypatch.setattr(profiles_module, "SLAB", slab)
+    monkeypatch.setattr(windows, "SLAB", slab)
     labels = random()
     found = profiles(Map(labels), 6)
     for axis, counts in enumerate(found.along):
@@ -59,20 +57,3 @@ def test_the_busiest_slices_hold_most_of_all_classes():
     expected = [int((np.moveaxis(labels, axis, 0) > 0).sum(axis=(1, 2)).argmax()) for axis in range(3)]
     assert profiles(Map(labels), 5).busiest() == tuple(expected)
     assert profiles(Map(np.zeros((5, 6, 7), np.uint8)), 2).busiest() == (2, 3, 3)
-
-
-def test_slabs_cover_a_box_and_share_slices():
-    box = slice(3, 10), slice(0, 4), slice(2, 5)
-    assert [rows for rows, *_ in slabs(box)] == [slice(3, 10)]
-    shared = list(slabs(box, shared=1))
-    assert all(others == list(box[1:]) for _, *others in shared)
-
-
-@pytest.mark.parametrize("shared", [0, 1])
-def test_small_slabs_go_on_where_the_last_ended(monkeypatch, shared):
-    monkeypatch.setattr(profiles_module, "SLAB", 24)
-    rows = [each[0] for each in slabs((slice(3, 10), slice(0, 4), slice(2, 5)), shared)]
-    assert rows[0].start == 3
-    assert rows[-1].stop == 10
-    assert all(b.start == a.stop - shared for a, b in pairwise(rows))
-    assert all(each.stop - each.start <= 2 for each in rows)
