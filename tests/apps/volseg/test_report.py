@@ -69,6 +69,7 @@ def test_a_class_that_is_not_there_has_no_place(tmp_path):
 
 
 def test_without_reports_there_is_no_table(tmp_path):
+    (tmp_path / "table.csv").write_text("of an earlier run")
     write_table(tmp_path / "table.csv", [tmp_path / "not there.json"])
     assert not (tmp_path / "table.csv").exists()
 
