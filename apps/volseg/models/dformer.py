@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ....core.attention.volume_groups import VolumeGroupAttention
 from ....core.blocks.transformer import TransformerBlock
+from ....kernels.window_attention.layout import partition, unpartition
 
 LEVELS = 3  # resolutions that may be predicted in training: whole, half, quarter
 
@@ -54,7 +55,7 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the merged tokens; of eight, the one that is next along the width comes second."""
         B, D, H, W, C = x.shape
-        eight = x.reshape(B, D // 2, 2, H // 2, 2, W // 2, 2, C).permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
+        eight = partition(x, [2, 2, 2], False).view(B, D // 2, H // 2, W // 2, 8 * C)
         return self.reduction(self.norm(eight))
 
 
@@ -83,10 +84,8 @@ class Expansion(nn.Module):
 
     def placed(self, several: Tensor) -> Tensor:
         """Put tokens of any width, (B, D, H, W, f * f * f, C), in their places, (B, D*f, H*f, W*f, C)."""
-        B, D, H, W, _, C = several.shape
-        d, h, w = self.factor[0], self.factor[1], self.factor[2]
-        spread = several.reshape(B, D, H, W, d, h, w, C).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        return spread.reshape(B, D * d, H * h, W * w, C)
+        sizes = [size * factor for size, factor in zip(several.shape[1:4], self.factor)]  # noqa: B905
+        return unpartition(several.flatten(0, 3), sizes, self.factor, False)
 
 
 class Head(nn.Module):
