@@ -17,6 +17,7 @@ Pictures = list[tuple[str, list[NDArray[np.uint8]]]]
 LEGEND_LINES = 8  # in one column of a legend
 WIDTH, HEIGHT = 4.2, 3.2  # of a panel of curves, inches
 LEFT, RIGHT, BELOW, ABOVE = 0.75, 0.15, 0.5, 0.35  # inches
+NO_BASELINES = ("balanced_accuracy",)  # metrics of their own, though another metric's name ends theirs
 COLOURS = {"train": "#9aa5b1", "val": "#d9480f", "test": "#2b6cb0"}
 
 
@@ -83,6 +84,8 @@ def _margins(panels: int) -> dict[str, float]:
 def _panel(column: str, columns: Sequence[str]) -> str:
     """The metric in whose panel a column is drawn: the one that it is a baseline or a class of, else itself."""
     name, metrics = column.rpartition("/")[2], [each.rpartition("/")[2] for each in columns]
+    if name in NO_BASELINES:
+        return name
     return next((each for each in metrics if name.endswith(f"_{each}") or name.startswith(f"{each}_")), name)
 
 

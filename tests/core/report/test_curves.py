@@ -38,3 +38,9 @@ def test_marks_are_round_and_inside(low, high):
     found = marks(low, high)
     assert 2 <= len(found) <= 6
     assert low - 1e-9 * abs(low) <= found[0] < found[-1] <= high * (1 + 1e-9)
+
+
+def test_a_metric_whose_name_ends_in_another_is_no_baseline_of_it():
+    rows = [{"step": 1, "val/accuracy": 0.9, "val/balanced_accuracy": 0.8, "val/simple_accuracy": 0.5}]
+    found = {panel.title: [line.label for line in panel.lines] for panel in panels(rows)}
+    assert found == {"accuracy": ["val", "simple"], "balanced_accuracy": ["val"]}
