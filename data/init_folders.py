@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -211,6 +211,42 @@ def deal(
         {"name": name} | ({"patient": owner} if has_patients else {}) | {"split": part_of[owner]}
         for name, owner in owners.items()
     ]
+
+
+class Split(NamedTuple):
+    """How things are dealt to the parts.
+
+    Attributes:
+        rows: lines of the split file; [] where folders are the parts.
+        training: how many things are trained on.
+        told: a sentence about it.
+    """
+
+    rows: list[dict[str, str]]
+    training: int
+    told: str
+
+
+def split_of(
+    owners: Mapping[str, str], roots: Roots, seed: int, where: Path, thing: str, noun: str = "patients"
+) -> Split:
+    """Deal the things in the folder of the training to the parts that share it.
+
+    Args:
+        owners: see `deal`; so are the seed, `where` and the noun.
+        roots: the folder of each part.
+        seed: another seed gives another split.
+        where: the data, named in errors.
+        thing: what is told of, where patients are not known.
+        noun: what is dealt.
+
+    Raises:
+        UserError: there are fewer patients than parts.
+    """
+    parts = shared_parts(roots)
+    rows = deal(owners, parts, seed, where, noun) if parts else []
+    training = sum(row["split"] == "train" for row in rows) or len(owners)
+    return Split(rows, training, told_split(rows, roots, seed, thing))
 
 
 def sources(

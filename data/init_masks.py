@@ -13,19 +13,7 @@ from ..core.errors import UserError
 from .checks import Report
 from .datasets.mask_values import HALF, LOSSY
 from .datasets.stem_pairs import stem_of, stem_pairs
-from .init_folders import (
-    IMAGES,
-    MASKS,
-    PARTS,
-    Roots,
-    deal,
-    find_folder,
-    look,
-    patients_of,
-    roots_of,
-    shared_parts,
-    told_split,
-)
+from .init_folders import IMAGES, MASKS, PARTS, Roots, find_folder, look, patients_of, roots_of, split_of
 from .io.formats import Kind
 
 MOST_VALUES = 32  # more grey values are no classes
@@ -45,6 +33,7 @@ class Masked:
         classes: stored value of each class, the background first.
         told_classes: a sentence about them.
         rows: lines of the split file.
+        training: number of images that are trained on.
         told: sentences about patients and split.
     """
 
@@ -56,12 +45,8 @@ class Masked:
     classes: list[int]
     told_classes: str
     rows: list[dict[str, str]]
+    training: int
     told: list[str]
-
-    @property
-    def training(self) -> int:
-        """Number of images that are trained on."""
-        return sum(row["split"] == "train" for row in self.rows) or len(self.reports[0].findings)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -103,12 +88,10 @@ def find_masked(
     classes, told_classes = classes_of(reports, masks, lossy)
     names = [stem_of(image) for image, _ in stem_pairs(images, masks, kinds)]
     owners, told = patients_of(names, patient, images)
-    parts = shared_parts(roots)
-    rows = deal(owners, parts, seed, images) if parts else []
-    split = told_split(rows, roots, seed, "image")
-    return Masked(
-        roots, images, masks, () if labels else ("found",), reports, classes, told_classes, rows, [told, split]
-    )
+    split = split_of(owners, roots, seed, images, "image")
+    found = () if labels else ("found",)
+    told = [told, split.told]
+    return Masked(roots, images, masks, found, reports, classes, told_classes, split.rows, split.training, told)
 
 
 def classes_of(reports: Sequence[Report], masks: Path, lossy: bool) -> tuple[list[int], str]:

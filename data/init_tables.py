@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import UserError
 from .datasets.label_table import read_lines
@@ -140,6 +141,16 @@ def deal_classes(things: Sequence[Thing], seed: int, where: Path, noun: str) -> 
     shares = {part: SHARES[part] for part in PARTS if part != "train" and not (is_tested and part == "test")}
     dealt = split_patients(free, shares, "train", seed)
     return fixed + [replace(each, split=part) for part, members in dealt.items() for each in members]
+
+
+def sources_of(class_path: str, arguments: Mapping[str, Any], things: Sequence[Thing]) -> dict[str, Any]:
+    """Return train, validation and test of a config, whose layout reads the parts of the split file."""
+
+    def source(part: str) -> dict[str, Any]:
+        return {"class_path": class_path, "init_args": {**arguments, "part": part}}
+
+    test = {"own": source("test")} if any(each.split == "test" for each in things) else None
+    return {"train": [source("train")], "validation": [source("validation")], "test": test, "test_share": 0.0}
 
 
 def rows_of(things: Sequence[Thing], name: str) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from ...data.checks import Report
 from ...data.init_config import Noted, Places, write_config
 from ...data.init_folders import described, expected, look, patients_of, roots_of, steps_for
 from ...data.init_size import Asked, size_of
-from ...data.init_tables import Thing, deal_classes, find_table, read_table, rows_of, told_classes
+from ...data.init_tables import Thing, deal_classes, find_table, read_table, rows_of, sources_of, told_classes
 from ...data.io.formats import is_dicom_file, is_single_image
 
 BATCH = 16  # images of a step
@@ -54,9 +54,6 @@ def init_classes(
     channels = 3 if max(each.facts.channels for each in report.usable) > 2 else 1
     csv = {"csv": str(places.split.resolve()), "folder": str(input.resolve())}
 
-    def source(part: str) -> dict[str, object]:
-        return {"class_path": LAYOUT, "init_args": csv | {"part": part}}
-
     config = {
         "model": {
             "init_args": {
@@ -74,11 +71,8 @@ def init_classes(
             }
         },
         "data": {
-            "init_args": {
-                "train": [source("train")],
-                "validation": [source("validation")],
-                "test": {"own": source("test")} if any(each.split == "test" for each in things) else None,
-                "test_share": 0.0,
+            "init_args": sources_of(LAYOUT, csv, things)
+            | {
                 "classes": Noted(sorted(classes), "their order is that of the network's outputs"),
                 "size": Noted(side, why_side),
                 "batch_size": Noted(batch, "take less where memory is short"),

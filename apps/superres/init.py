@@ -39,7 +39,7 @@ def init(
         foveal init superres photographs --scale 2
     """
     from ...data.init_config import Noted, places_of, write_config
-    from ...data.init_folders import deal, described, look, roots_of, shared_parts, sources, told_split
+    from ...data.init_folders import described, look, roots_of, sources, split_of
     from ...data.init_pictures import flat_pictures, patch_of, repeats_for
     from ...data.init_size import size_of
 
@@ -47,9 +47,8 @@ def init(
     roots = roots_of(input)
     names = {part: flat_pictures(root, LAYOUT) for part, root in roots.items()}
     reports = [look("superres", root) for root in {*roots.values()}]
-    parts = shared_parts(roots)
-    rows = deal({each: each for each in names["train"]}, parts, seed, roots["train"], "pictures") if parts else []
-    training = sum(row["split"] == "train" for row in rows) or len(names["train"])
+    owners = {name: name for name in names["train"]}
+    rows, training, told = split_of(owners, roots, seed, roots["train"], "picture", "pictures")
     proposed = size_of(size, training, PUBLISHED.format(scale=scale))
     steps = proposed.of(3000, 5000)
     patch, why = patch_of(reports, 32, scale)
@@ -69,7 +68,7 @@ def init(
         },
         "trainer": {"max_steps": Noted(steps, "total_steps above must be the same")},
     }
-    found = [*(described(each, "pictures") for each in reports), told_split(rows, roots, seed, "picture")]
+    found = [*(described(each, "pictures") for each in reports), told]
     found.append(f"the config learns to enlarge {scale} times: of each picture a small one is made, and enlarged again")
     base = proposed.of("configs/superres/quickstart_dlgsanet.yaml", "configs/superres/demo_x2.yaml")
     check, infer = f"--input {input}", "--input NEW --output LARGE"

@@ -47,7 +47,7 @@ def init(
         foveal init udc phone
     """
     from ...data.init_config import Noted, places_of, write_config
-    from ...data.init_folders import PARTS, deal, described, roots_of, shared_parts, sources, told_split
+    from ...data.init_folders import PARTS, described, roots_of, sources, split_of
     from ...data.init_pictures import flat_pictures, patch_of, repeats_for
     from ...data.init_size import size_of
 
@@ -57,9 +57,7 @@ def init(
     reports = [_looked(*each) for each in folders.values()]
     degraded, truth = folders[roots["train"]]
     names = flat_pictures(truth, LAYOUT)
-    parts = shared_parts(roots)
-    rows = deal({name: name for name in names}, parts, seed, truth, "pictures") if parts else []
-    training = sum(row["split"] == "train" for row in rows) or len(names)
+    rows, training, told = split_of({name: name for name in names}, roots, seed, truth, "picture", "pictures")
     proposed = size_of(size, training, PUBLISHED)
     steps = proposed.of(2000, 20000)
     patch, why = patch_of(reports, proposed.of(64, 256))
@@ -95,7 +93,7 @@ def init(
         },
     }
     kind = "clean pictures alone" if degraded is None else "pairs of a degraded and a clean picture"
-    found = [*(described(each, kind) for each in reports), told_split(rows, roots, seed, "picture")]
+    found = [*(described(each, kind) for each in reports), told]
     base = proposed.of("configs/udc/quickstart_dwformer.yaml", "configs/udc/dwformer_poled.yaml")
     check = f"--input {truth}" if degraded is None else f"--input {degraded} --clean {truth}"
     write_config(places, "udc", input, base, proposed, found, config, rows, check, "--input NEW --output RESTORED")

@@ -43,16 +43,15 @@ def init(
         foveal init volseg Task04_Hippocampus
     """
     from ...data.init_config import Noted, places_of, write_config
-    from ...data.init_folders import PARTS, deal, described, patients_of, sources, told_split
+    from ...data.init_folders import PARTS, described, patients_of, sources, split_of
     from ...data.init_size import size_of
     from .found_volumes import find_volumes
 
     places = places_of(input, output, overwrite)
     found = find_volumes(input, labels, LAYOUT)
     owners, told_patients = patients_of(found.names, patient, input)
-    rows = deal(owners, list(PARTS), seed, input)
     roots = dict.fromkeys(PARTS, input)
-    training = sum(row["split"] == "train" for row in rows)
+    rows, training, told_parts = split_of(owners, roots, seed, input, "volume")
     proposed = size_of(size, training, PUBLISHED)
     steps = proposed.of(1000, min(max(1000 * training // 2, 5000), 250000))
     epoch, validations = proposed.of((50, 5), (250, 20))
@@ -93,7 +92,7 @@ def init(
             "check_val_every_n_epoch": Noted(every, f"epochs of {epoch} steps, about {validations} times in all"),
         },
     }
-    told = [described(found.report, "files"), *found.told, told_patients, told_split(rows, roots, seed, "volume")]
+    told = [described(found.report, "files"), *found.told, told_patients, told_parts]
     base = proposed.of("configs/volseg/quickstart_dformer.yaml", "configs/volseg/dformer_folder.yaml")
     infer = "--input NEW --output LABELS"
     write_config(places, "volseg", input, base, proposed, told, config, rows, found.check, infer)

@@ -46,7 +46,7 @@ def init(
     from ...data.datasets.feature_bags import stem_of
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_size import size_of
-    from ...data.init_tables import deal_classes, find_table, read_table, rows_of, told_classes
+    from ...data.init_tables import deal_classes, find_table, read_table, rows_of, sources_of, told_classes
     from .encoders import COLOUR_TEXTURE
     from .found_features import find_features, folder_of_slides
 
@@ -65,12 +65,7 @@ def init(
         common["slides"] = Noted(str(slides.resolve()), "for the pictures of the report")
     if not is_complete:
         common["skip_unmatched"] = True
-
-    def source(part: str) -> dict[str, object]:
-        return {
-            "class_path": "foveal.data.datasets.feature_bags.FeatureBags",
-            "init_args": common | {"part": part, "classes": classes},
-        }
+    common["classes"] = classes
 
     config = {
         "model": {
@@ -86,14 +81,7 @@ def init(
                 "licence": Noted("", "of the weights, as that of your slides allows"),
             }
         },
-        "data": {
-            "init_args": {
-                "train": [source("train")],
-                "validation": [source("validation")],
-                "test": {"own": source("test")} if any(each.split == "test" for each in things) else None,
-                "test_share": 0.0,
-            }
-        },
+        "data": {"init_args": sources_of("foveal.data.datasets.feature_bags.FeatureBags", common, things)},
         "trainer": {"max_epochs": Noted(epochs, "each shows every training slide once")},
     }
     told = [*found.told, *notes, *told_classes(things, "slides", seed)]
