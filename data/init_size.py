@@ -16,7 +16,7 @@ class Size:
     """What a proposal is made for.
 
     Attributes:
-        is_light: a small network and a short training, which two processors finish within the hour.
+        is_light: a small network and a short training, which need no GPU.
         told: that, why, how large the published training is, and how to get the other proposal.
     """
 
@@ -29,7 +29,7 @@ class Size:
 
 
 def size_of(asked: Asked, cases: int, published: str) -> Size:
-    """Choose by the number of cases and by whether there is a GPU, so that the same folder gives the same here.
+    """Choose by the number of cases and by whether there is a GPU, so that a folder gives the same on a machine.
 
     Args:
         asked: "light" or "full" settles it.

@@ -31,8 +31,8 @@ def init(
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         dates: Images that the network takes at once.
         most_cloud: Share of cloud, 0 to 1, up to which a date counts as clear.
-        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
-            least ten cases to train on.
+        size: Of the network and the training: light needs no GPU, full is for one; auto is full where there are a GPU
+            and at least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 

@@ -35,8 +35,8 @@ def init(
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         patient: Regular expression whose first group, searched in a name, is the patient, such as "^(P[0-9]+)_".
         label_column: Column of the class in the CSV file; found if not given.
-        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
-            least ten cases to train on.
+        size: Of the network and the training: light needs no GPU, full is for one; auto is full where there are a GPU
+            and at least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 

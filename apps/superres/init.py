@@ -27,8 +27,8 @@ def init(
         input: Folder of pictures: PNG, JPEG, TIFF or BMP.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         scale: The enlargement to learn.
-        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
-            least ten cases to train on.
+        size: Of the network and the training: light needs no GPU, full is for one; auto is full where there are a GPU
+            and at least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 

@@ -35,8 +35,8 @@ def init(
         clean: Folder of the clean pictures, which have the names of the others.
         display: The display of the physical model, for clean pictures alone.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
-        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
-            least ten cases to train on.
+        size: Of the network and the training: light needs no GPU, full is for one; auto is full where there are a GPU
+            and at least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 

@@ -31,8 +31,8 @@ def init(
         labels: Folder of the label maps, which have the names of the volumes.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         patient: Regular expression whose first group, searched in a name, is the patient, such as "^(P[0-9]+)_".
-        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
-            least ten cases to train on.
+        size: Of the network and the training: light needs no GPU, full is for one; auto is full where there are a GPU
+            and at least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 

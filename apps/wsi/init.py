@@ -32,8 +32,8 @@ def init(
         features: Folder of features, or one HDF5 file of all; found in the folder if not given.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         label_column: Column of the class; found if not given.
-        size: light, which processors train within the hour; full, for a GPU; auto is full where there are a GPU and at
-            least ten cases to train on.
+        size: Of the network and the training: light needs no GPU, full is for one; auto is full where there are a GPU
+            and at least ten cases to train on.
         seed: Another seed gives another split.
         overwrite: Replace files that exist already.
 
