@@ -152,20 +152,23 @@ class ClassTokenAgentAttention(AgentAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed tokens."""
-        q, (k, v) = self.q(x), self.kv(x).chunk(2, -1)
-        gather_hnN = torch.cat([self.gather_token_bias, self.gather_bias(self.size)], 2)
-        read_hnN = torch.cat([self.read_token_bias, self.read_bias(self.size)], 2)
-        mixed = self.ask(q, self.agents(q[:, 1:].unflatten(1, self.size)), k, v, gather_hnN, read_hnN)
-        local = self.local(v[:, 1:].unflatten(1, self.size)).flatten(1, -2)
-        return self.proj(torch.cat([mixed[:, :1], mixed[:, 1:] + local], 1))
+        q, agents, k, v, gather_hnN, read_hnN = self._asked(x)
+        return self._output(self.ask(q, agents, k, v, gather_hnN, read_hnN), v)
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens: what all agents together pass on."""
+        q, agents, k, v, gather_hnN, read_hnN = self._asked(x)
+        weights = self.passed_on(q, agents, k, gather_hnN, read_hnN)
+        return self._output(join_heads(weights @ split_heads(v, self.heads)), v), [between_all(weights, x.shape[1:-1])]
+
+    def _asked(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return queries, agents, keys and values, (B, 1 + N or n, C) each, and the biases of gathering and reading."""
         q, (k, v) = self.q(x), self.kv(x).chunk(2, -1)
         gather_hnN = torch.cat([self.gather_token_bias, self.gather_bias(self.size)], 2)
         read_hnN = torch.cat([self.read_token_bias, self.read_bias(self.size)], 2)
-        weights = self.passed_on(q, self.agents(q[:, 1:].unflatten(1, self.size)), k, gather_hnN, read_hnN)
-        mixed = join_heads(weights @ split_heads(v, self.heads))
+        return q, self.agents(q[:, 1:].unflatten(1, self.size)), k, v, gather_hnN, read_hnN
+
+    def _output(self, mixed: Tensor, v: Tensor) -> Tensor:
+        """Return the tokens, to which the map has what is local of its values added."""
         local = self.local(v[:, 1:].unflatten(1, self.size)).flatten(1, -2)
-        y = self.proj(torch.cat([mixed[:, :1], mixed[:, 1:] + local], 1))
-        return y, [between_all(weights, x.shape[1:-1])]
+        return self.proj(torch.cat([mixed[:, :1], mixed[:, 1:] + local], 1))

@@ -64,27 +64,17 @@ class BiLevelRoutingAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
         sizes = list(x.shape[1:-1])
-        if self.floor:
-            region = [size // self.regions for size in sizes]
-            qkv = self.projected(x)
-            whole = padded(qkv, padded_sizes(sizes, region))
-        else:
-            region = [(size + self.regions - 1) // self.regions for size in sizes]
-            qkv = self.projected(padded(x, [self.regions * side for side in region]))
-            whole = qkv
+        whole, region = self._fitted(x)
         tokens_Rn = region_tokens(list(whole.shape[1:-1]), region, x.device)
         routes_BRt = self.routes(whole, sizes, region)
         mixed = routed_attention(whole.flatten(1, -2), self.qk_dim, self.heads, tokens_Rn, routes_BRt)
-        local = self.local(qkv[..., 2 * self.qk_dim :])
-        return self.proj(cropped(mixed.unflatten(1, whole.shape[1:-1]), sizes) + cropped(local, sizes))
+        return self._output(mixed.unflatten(1, whole.shape[1:-1]), whole, sizes)
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
         """Return what `forward` does, and the weights of the tokens; see `token_weights`."""
         sizes = list(x.shape[1:-1])
-        region = [size // self.regions if self.floor else -(-size // self.regions) for size in sizes]
-        whole_sizes = padded_sizes(sizes, region) if self.floor else [self.regions * side for side in region]
-        whole = padded(self.projected(x), whole_sizes) if self.floor else self.projected(padded(x, whole_sizes))
-        numbers = padded(numbered(sizes, x), whole_sizes)
+        whole, region = self._fitted(x)
+        numbers = padded(numbered(sizes, x), whole.shape[1:-1])
         routes_BRt = self.routes(whole, sizes, region)
         in_regions, tokens_Rn = (partition(each, region, False) for each in (whole, numbers))
         tokens_BRn = tokens_Rn.squeeze(-1).expand(len(x), -1, -1) - 1
@@ -97,9 +87,22 @@ class BiLevelRoutingAttention(nn.Module):
             for each in (in_regions[..., : self.qk_dim], kv[..., : self.qk_dim], kv[..., self.qk_dim :])
         )
         weights = softmax_weights(q, k)
-        mixed = unpartition(join_heads(weights @ v), whole_sizes, region, False)
-        y = self.proj(cropped(mixed, sizes) + cropped(self.local(whole[..., 2 * self.qk_dim :]), sizes))
-        return y, [TokenWeights(weights, tokens_BRn.flatten(0, 1), keys_BRm.flatten(0, 1), len(x), sizes)]
+        mixed = unpartition(join_heads(weights @ v), whole.shape[1:-1], region, False)
+        tokens = TokenWeights(weights, tokens_BRn.flatten(0, 1), keys_BRm.flatten(0, 1), len(x), sizes)
+        return self._output(mixed, whole, sizes), [tokens]
+
+    def _fitted(self, x: Tensor) -> tuple[Tensor, list[int]]:
+        """Return the queries, keys and values of a map padded to whole regions, and the sides of a region."""
+        sizes = list(x.shape[1:-1])
+        if self.floor:
+            region = [size // self.regions for size in sizes]
+            return padded(self.projected(x), padded_sizes(sizes, region)), region
+        region = [(size + self.regions - 1) // self.regions for size in sizes]
+        return self.projected(padded(x, [self.regions * side for side in region])), region
+
+    def _output(self, mixed: Tensor, whole: Tensor, sizes: list[int]) -> Tensor:
+        """Return the map of these sizes: what was mixed of the padded one, and the convolution of its values."""
+        return self.proj(cropped(mixed + self.local(whole[..., 2 * self.qk_dim :]), sizes))
 
     def projected(self, x: Tensor) -> Tensor:
         """Return queries, keys and values; the queries so that division by the root of a head's channels is enough."""

@@ -65,13 +65,7 @@ class CrossShapedAttention(nn.Module):
         bias = self.qkv.bias
         mixed: list[Tensor] = []
         for axis, encode in enumerate(self.encodings):
-            window: list[int] = []
-            missing = [0, 0]  # none of the channels
-            for other, size in enumerate(sizes):
-                window.append(size if self.whole or other == axis else self.stripe)
-            for other in range(len(sizes) - 1, -1, -1):
-                lack = -sizes[other] % window[other]
-                missing += [lack // 2, lack - lack // 2]
+            window, missing = self._stripe(sizes, axis)
             own = None if bias is None else bias.view(3, branches, -1)[:, axis].flatten()
             qkv = F.linear(x, weight[:, axis].flatten(0, 1), own)
             if max(missing) > 0:  # padding by nothing copies
@@ -79,10 +73,7 @@ class CrossShapedAttention(nn.Module):
             stripes = partition(qkv, window, False)
             v = stripes.chunk(3, -1)[2].transpose(1, 2).unflatten(2, window)
             y = attend(stripes, self.heads // branches, None, None) + encode(v).flatten(2).transpose(1, 2)
-            y = unpartition(y, qkv.shape[1:-1], window, False)
-            for other, size in enumerate(sizes):
-                y = y.narrow(other + 1, missing[-2 - 2 * other], size)
-            mixed.append(y)
+            mixed.append(trimmed(unpartition(y, qkv.shape[1:-1], window, False), sizes, missing))
         return self.drop(self.proj(torch.cat(mixed, -1)))
 
     def with_weights(self, x: Tensor) -> tuple[Tensor, list[TokenWeights]]:
@@ -91,15 +82,30 @@ class CrossShapedAttention(nn.Module):
         qkv = self.qkv(x).unflatten(-1, [3, self.heads, x.shape[-1] // self.heads])
         mixed, found = [], []
         for axis, encode in enumerate(self.encodings):
-            window = [size if self.whole or each == axis else self.stripe for each, size in enumerate(sizes)]
-            lacks = [-size % side for size, side in zip(sizes, window, strict=True)]
-            missing = [0, 0, *(end for lack in reversed(lacks) for end in (lack // 2, lack - lack // 2))]
+            window, missing = self._stripe(sizes, axis)
             layout = WindowLayout(window, [0] * len(window))
             stripes = cut(F.pad(qkv[..., axis * share : (axis + 1) * share, :].flatten(-3), missing), layout)
             y, weights = in_windows(stripes, share, None, layout, F.pad(numbered(sizes, x), missing), sizes)
             v = stripes.chunk(3, -1)[2].mT.unflatten(2, window)
             y = y + unpartition(encode(v).flatten(2).mT, y.shape[1:-1], window, False)
-            inside = [slice(lack // 2, lack // 2 + size) for lack, size in zip(lacks, sizes, strict=True)]
-            mixed.append(y[:, *inside])
+            mixed.append(trimmed(y, sizes, missing))
             found.append(weights)
         return self.proj(torch.cat(mixed, -1)), found
+
+    def _stripe(self, sizes: list[int], axis: int) -> tuple[list[int], list[int]]:
+        """Return the tokens of a stripe along each axis, and what the map lacks at both ends, the last axis first."""
+        window: list[int] = []
+        missing = [0, 0]  # none of the channels
+        for other, size in enumerate(sizes):
+            window.append(size if self.whole or other == axis else self.stripe)
+        for other in range(len(sizes) - 1, -1, -1):
+            lack = -sizes[other] % window[other]
+            missing += [lack // 2, lack - lack // 2]
+        return window, missing
+
+
+def trimmed(x: Tensor, sizes: list[int], missing: list[int]) -> Tensor:
+    """Return a map of these sizes, (B, *sizes, C), out of one that was padded by what `missing` says."""
+    for axis, size in enumerate(sizes):
+        x = x.narrow(axis + 1, missing[-2 - 2 * axis], size)
+    return x
