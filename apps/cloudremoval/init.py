@@ -54,7 +54,7 @@ def init(
     rows = deal(useful, list(PARTS), seed, input, "places with a clear date and enough others")
     rows += [{"name": name, "split": "train"} for name, samples in found.samples.items() if not samples]
     training = sum(found.samples[row["name"]] for row in rows if row["split"] == "train")
-    proposed = size_of(size, len(useful), PUBLISHED)
+    proposed = size_of(size, training, PUBLISHED)
     epochs = proposed.of(20, 100)
     side = min(found.side, proposed.of(64, 256))
     repeats = max(-(-EPOCH * BATCH // training), 1)
@@ -69,7 +69,7 @@ def init(
                     "init_args": {"dates": Noted(dates, "as many as a sample has")},
                 },
                 "scheduler": cosine,
-                **proposed.of({}, {"discriminator_scheduler": cosine}),
+                **proposed.of({"overlap": side // 2}, {"discriminator_scheduler": cosine}),
                 "tile": Noted(side, "pixels, of what `infer` and `test` take at once; as large as the patches"),
                 "licence": Noted("", "of the weights, as that of your images allows"),
             }
