@@ -190,7 +190,9 @@ QUALITY = {
     for scale in (2, 4)
 }
 
+NOTE = "Of the weights that come along: 5,000 steps in 80 minutes on one CPU core each, on 31 openly licensed photographs."
+
 if __name__ == "__main__":
     title = "Super-resolution"
     speed = forms_table(__file__, f"{title}: speed and memory", ROWS)
-    run_app(__doc__, quality_table(title, QUALITY), speed, limits_table(__file__, title, LIMITS, NOT_FOR))
+    run_app(__doc__, quality_table(title, QUALITY, NOTE), speed, limits_table(__file__, title, LIMITS, NOT_FOR))
