@@ -190,7 +190,9 @@ QUALITY = {
     for scale in (2, 4)
 }
 
-NOTE = "Of the weights that come along: 5,000 steps in 80 minutes on one CPU core each, on 31 openly licensed photographs."
+NOTE = (
+    "Of the weights that come along: 5,000 steps in 80 minutes on one CPU core each, on 31 openly licensed photographs."
+)
 
 if __name__ == "__main__":
     title = "Super-resolution"
