@@ -46,6 +46,7 @@ class Table(NamedTuple):
         measured: does, in a process of its own, what `in_fresh_process` hands it as words, the row first; returns plain
             values.
         note: what stands below the table.
+        named: how many columns, from the first, tell its lines apart.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Table(NamedTuple):
     compared: Callable[[str], str]
     measured: Callable[..., object]
     note: str = ""
+    named: int = 1
 
 
 def run_app(doc: str | None, quality: Table, speed: Table, limits: Table) -> None:
@@ -112,7 +114,7 @@ def _measure(table: Table, asked: list[str], parser: argparse.ArgumentParser) ->
     head = [table.head, "|" + " --- |" * (table.head.count("|") - 1)]
     note = ["", textwrap.fill(table.note, 120)] if table.note else []
     if asked:
-        record_part(table.title, head, lines, note)
+        record_part(table.title, head, lines, note, table.named)
     else:
         record(table.title, [*head, *lines, *note])
 
@@ -221,7 +223,7 @@ def record(title: str, lines: list[str]) -> None:
     fill(title, text)
 
 
-def record_part(title: str, head: list[str], lines: list[str], rest: list[str]) -> None:
+def record_part(title: str, head: list[str], lines: list[str], rest: list[str], named: int = 1) -> None:
     """Print some rows of a table, and put them into its section where that was measured today on this machine.
 
     Args:
@@ -229,6 +231,7 @@ def record_part(title: str, head: list[str], lines: list[str], rest: list[str]) 
         head: the two lines that the table begins with.
         lines: the rows.
         rest: what follows the table.
+        named: how many columns, from the first, tell the rows apart.
     """
     print("\n".join([*head, *lines]))
     page, today = RESULTS.read_text(), f"## {title}, {date.today()}\n"
@@ -238,14 +241,11 @@ def record_part(title: str, head: list[str], lines: list[str], rest: list[str]) 
         return
     table = section.partition("\n".join(head) + "\n")[2].partition("\n\n")[0].splitlines()
     for line in lines:
-        place = next((i for i, each in enumerate(table) if _first_cell(each) == _first_cell(line)), len(table))
+        name = line.split(" | ")[:named]
+        place = next((i for i, each in enumerate(table) if each.split(" | ")[:named] == name), len(table))
         table[place : place + 1] = [line]
     command = section.strip().partition("\n")[0]
     fill(title, "\n".join([command, "", *head, *table, *rest]) + "\n")
-
-
-def _first_cell(line: str) -> str:
-    return line.split(" | ")[0]
 
 
 def _circumstances() -> str:

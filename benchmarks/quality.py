@@ -19,6 +19,7 @@ from measure import Table
 from foveal.core.metrics.interval import Interval, bootstrap, bootstrap_mean
 
 HEAD = "| held out | cases | method | score [95 % interval] | other scores |"
+NAMED = 3  # of its columns tell lines apart
 
 
 class Score(NamedTuple):
@@ -61,7 +62,7 @@ class Run(NamedTuple):
 
 def quality_table(title: str, runs: Mapping[str, Run], note: str = "") -> Table:
     """Return the table of an app whose rows are trainings."""
-    return Table(f"{title}: quality", HEAD, runs, lambda row: "\n".join(run_lines(runs[row])), tuple, note)
+    return Table(f"{title}: quality", HEAD, runs, lambda row: "\n".join(run_lines(runs[row])), tuple, note, NAMED)
 
 
 def run_lines(run: Run) -> Iterator[str]:

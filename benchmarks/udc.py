@@ -15,7 +15,7 @@ import torch.nn.functional as F
 import udc_quality
 from limits import FileRow, Subject, built, limits_table, picture
 from measure import Forms, Table, forms_table, in_training, in_use, run_app
-from quality import HEAD
+from quality import HEAD, NAMED
 from torch import Tensor, nn
 
 from foveal.apps.udc.models.dwformer import DepthwiseBlock, DWFormer, Up
@@ -107,6 +107,6 @@ NOTE = (
 
 if __name__ == "__main__":
     title = "Under-display cameras"
-    quality = Table(f"{title}: quality", HEAD, udc_quality.ROWS, udc_quality.lines, tuple, NOTE)
+    quality = Table(f"{title}: quality", HEAD, udc_quality.ROWS, udc_quality.lines, tuple, NOTE, NAMED)
     speed = forms_table(__file__, f"{title}: speed and memory", ROWS)
     run_app(__doc__, quality, speed, limits_table(__file__, title, LIMITS, NOT_FOR))

@@ -15,7 +15,7 @@ import torch
 import wsi_quality
 from limits import FileRow, Subject, built, limits_table
 from measure import Forms, Table, forms_table, in_training, in_use, run_app
-from quality import HEAD
+from quality import HEAD, NAMED
 from torch import Tensor, nn
 
 from foveal.apps.wsi.models.acmil import ACMIL, BagNetwork, BagOutputs, MultiHeadACMIL
@@ -139,6 +139,6 @@ NOTE = (
 
 if __name__ == "__main__":
     title = "Whole slides"
-    quality = Table(f"{title}: quality", HEAD, wsi_quality.SETS, wsi_quality.lines, tuple, NOTE)
+    quality = Table(f"{title}: quality", HEAD, wsi_quality.SETS, wsi_quality.lines, tuple, NOTE, NAMED)
     speed = forms_table(__file__, f"{title}: speed and memory", ROWS, limit=1e-3)
     run_app(__doc__, quality, speed, limits_table(__file__, title, LIMITS, NOT_FOR))

@@ -78,6 +78,15 @@ def test_rows_alone_join_a_table_of_the_same_day_and_machine(page, capsys):
     assert "| --- | --- |\n| one | 1 |\n| two | 3 |\n| three | 4 |\n\nNote.\n\n## Last" in page.read_text()
 
 
+def test_several_columns_may_tell_rows_apart(page, capsys):
+    import measure
+
+    head = ["| set | method | score |", "| --- | --- | --- |"]
+    measure.record("Thing: limits", [*head, "| one | ours | 1 |", "| one | theirs | 2 |"])
+    measure.record_part("Thing: limits", head, ["| one | ours | 3 |", "| one | theirs | 4 |"], [], named=2)
+    assert "| --- | --- | --- |\n| one | ours | 3 |\n| one | theirs | 4 |\n\n## Last" in page.read_text()
+
+
 def test_rows_alone_do_not_join_a_table_of_another_day(page, capsys):
     import measure
 
