@@ -16,7 +16,7 @@ import nibabel
 import numpy as np
 import rasterio
 import torch
-from measure import card_of, in_fresh_process, run, status_megabytes
+from measure import Table, card_of, in_fresh_process, run, status_megabytes
 from rasterio.windows import Window
 
 from foveal.core.allocator import keep_freed_memory
@@ -154,4 +154,4 @@ def compared(row: str) -> str:
 
 
 if __name__ == "__main__":
-    run(__doc__, "Peak memory of tiled inference", HEAD, ROWS, compared, measured)
+    run(__doc__, Table("Peak memory of tiled inference", HEAD, ROWS, compared, measured))

@@ -83,23 +83,16 @@ def run_app(doc: str | None, quality: Table, speed: Table, limits: Table) -> Non
         _measure(tables[options.table], options.rows, parser)
 
 
-def run(
-    doc: str | None,
-    title: str,
-    head: str,
-    rows: Iterable[str],
-    compared: Callable[[str], str],
-    measured: Callable[..., object],
-) -> None:
-    """Measure the rows of a table that the command line asks for, all by default; see `Table`."""
+def run(doc: str | None, table: Table) -> None:
+    """Measure the rows of a table that the command line asks for, all by default."""
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(rows)}; all by default")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(table.rows)}; all by default")
     parser.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
-        print(json.dumps(measured(*options.peak)))
+        print(json.dumps(table.measured(*options.peak)))
     else:
-        _measure(Table(title, head, rows, compared, measured), options.rows, parser)
+        _measure(table, options.rows, parser)
 
 
 def _measure(table: Table, asked: list[str], parser: argparse.ArgumentParser) -> None:
@@ -123,8 +116,7 @@ def run_forms(
     script: str | None, doc: str | None, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4
 ) -> None:
     """Run a benchmark of which every row is `compare_forms`."""
-    table = forms_table(script, title, rows, checked, limit)
-    run(doc, *table[:-1])
+    run(doc, forms_table(script, title, rows, checked, limit))
 
 
 def forms_table(script: str | None, title: str, rows: Rows, checked: Rows | None = None, limit: float = 1e-4) -> Table:
