@@ -19,6 +19,7 @@ from .errors import UserError
 from .losses.classification import balanced_weights
 from .metrics.classification import case_confusion, classification_scores, point_scores
 from .metrics.interval import Interval
+from .results import aligned
 from .task import Task
 
 
@@ -71,8 +72,7 @@ class Classifier(Task):
             for name, found in self._intervals(cases).items():
                 shown = f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
                 rows.append((group, str(len(cases)), name, shown))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        return aligned(rows)
 
     def measured(self) -> dict[str, float]:
         """Return the scores of the cases at hand that have a value, for the card."""

@@ -77,7 +77,13 @@ def results_table(cases: Sequence[Case], by: str | None = None) -> str:
     for each in found:
         shown = [interval_text(each.methods[method]) if method in each.methods else "" for method in methods]
         lines.append([each.set, str(each.cases), each.metric, *shown])
-    return _aligned(lines)
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of words as text whose columns begin one below the other."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def _intervals(cases: Sequence[Case], names: Sequence[str], by: str | None) -> list[Interval]:
@@ -86,8 +92,3 @@ def _intervals(cases: Sequence[Case], names: Sequence[str], by: str | None) -> l
         return [bootstrap_mean([case[name] for case in cases]) for name in names]
     values = torch.tensor([[case[name] for name in names] for case in cases], dtype=torch.float64)
     return bootstrap(lambda drawn: values[drawn].nanmean(dim=0), len(cases), [case[by] for case in cases])
-
-
-def _aligned(lines: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from .checks import Report
-from .datasets.image_folder import IMAGE_SUFFIXES
+from .datasets.image_folder import pictures_in
 from .init_folders import expected
 
 STEPS = 500  # of an epoch, about
@@ -24,7 +24,7 @@ def flat_pictures(folder: Path, layout: str) -> list[str]:
     Raises:
         UserError: there are none, or two have one name.
     """
-    files = sorted(each for each in folder.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
+    files = pictures_in(folder)
     if not files:
         raise UserError(f"{folder}: holds no pictures such as *.png, *.jpg or *.tif. {expected(layout)}")
     names = [each.stem for each in files]

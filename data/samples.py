@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.messages import suggestion
-from .datasets.image_folder import IMAGE_SUFFIXES
+from .datasets.image_folder import pictures_in
 from .datasets.pairs import Pair
 
 
@@ -39,7 +39,7 @@ def sample_photograph(name: str = "chelsea.png") -> Path:
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES)
+    names = [path.name for path in pictures_in(folder)]
     if name not in names:
         raise UserError(f"scikit-image holds no photograph '{name}'{suggestion(name, names)}")
     return folder / name

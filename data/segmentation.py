@@ -93,7 +93,7 @@ class SegmentationData(SourceData):
         """Return the pixels of each class in the training masks, int64 (classes,), at the masks' own sizes."""
         return torch.from_numpy(self.counts.sum(axis=0))
 
-    def sampler(self, rank: int, world: int) -> TrainingSampler | BalancedSampler:
+    def sampler(self, rank: int, world: int) -> TrainingSampler:
         """Return the order of the images."""
         if not self.balance:
             return super().sampler(rank, world)

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...core.errors import UserError
 from ...data.datasets.scene_files import SceneFiles
-from ...data.datasets.scene_series import SceneImage, SceneSource
+from ...data.datasets.scene_series import SceneImage, SceneSource, nearest
 from .scene_samples import Sample, SceneCase, Window, check_size, clear_parts, clear_window, filled, random_window
 
 MASK_BLUR = 3.0  # pixels
@@ -167,8 +167,7 @@ class ComposedSamples:
         """Return the clear images of the truth's scene that are nearest in time, in order."""
         if truth.day is None:
             return [truth] * self.dates
-        scene = [image for image in self.ground if image.scene == truth.scene and image.day]
-        scene.sort(key=lambda image: (abs(image.day - truth.day), image.day))
+        scene = nearest([image for image in self.ground if image.scene == truth.scene and image.day], truth.day)
         return sorted((scene[number % len(scene)] for number in range(self.dates)), key=lambda image: image.day)
 
     def _under_clouds(self, clear: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from ...data.datasets.bag import Bag
 from ...data.io.features import Features
 from ...data.io.slide import SlideSource
 from .slides import SUFFIXES
+from .tile_files import downsample_of
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def _side(found: Features) -> int:
     if "patch_size_level0" in facts:
         return int(facts["patch_size_level0"])
     if "patch_size" in facts:
-        return round(facts["patch_size"] * float(np.mean(facts.get("downsample", 1.0))))
+        return round(facts["patch_size"] * downsample_of(facts))
     steps = np.concatenate([np.diff(np.unique(each)) for each in found.coords.T])
     return int(steps.min()) if len(steps) else 256
 

@@ -88,7 +88,7 @@ def read_tiles(path: Path, slide: SlideSource, given: Mapping[str, Any] = Mappin
     if "patch_size" not in facts and {"patch_size", "mpp"} <= given.keys():
         facts |= {"patch_size": given["patch_size"], "downsample": given["mpp"] / geometry.level0_mpp}
     size = int(facts.get("patch_size", 0))
-    size0 = int(facts.get("patch_size_level0", round(size * _downsample(facts))))
+    size0 = int(facts.get("patch_size_level0", round(size * downsample_of(facts))))
     if min(size, size0) < 1:
         raise UserError(
             f"{path}: does not tell the size of tiles (patch_size); write it again with `tile`, or give --size and "
@@ -118,22 +118,7 @@ def find_tiles(folder: Path, slide: Path) -> Path:
     return of_trident if of_trident.exists() else folder / f"{name}.h5"
 
 
-def _read_coords(path: Path) -> tuple[np.ndarray, dict[str, object]]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file of tiles; run `tile` on its slide, or leave out --tiles.")
-    try:
-        with h5py.File(path) as file:
-            coords = np.asarray(file["coords"])
-            facts = dict(file["coords"].attrs)
-    except (OSError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: is no HDF5 file with `coords` ({error}); write it again with `tile`.") from None
-    if coords.ndim != 2 or coords.shape[1] != 2 or not len(coords) or coords.dtype.kind not in "iu":
-        found = f"{coords.dtype} {coords.shape}"
-        raise UserError(f"{path}: `coords` must be whole numbers (tiles, 2), found {found}; write it with `tile`.")
-    return coords.astype(np.int64), facts
-
-
-def _downsample(facts: dict[str, object]) -> float:
+def downsample_of(facts: Mapping[str, Any]) -> float:
     """Return how much coarser than the finest level is the one to which CLAM's patch size refers."""
     return float(np.mean(facts.get("downsample", 1.0)))
 
@@ -156,3 +141,18 @@ def facts_of(tiles: Tiles) -> dict[str, Any]:
 
 def _write_coords(file: h5py.File, tiles: Tiles) -> None:
     file.create_dataset("coords", data=tiles.coords).attrs.update(facts_of(tiles))
+
+
+def _read_coords(path: Path) -> tuple[np.ndarray, dict[str, object]]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file of tiles; run `tile` on its slide, or leave out --tiles.")
+    try:
+        with h5py.File(path) as file:
+            coords = np.asarray(file["coords"])
+            facts = dict(file["coords"].attrs)
+    except (OSError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is no HDF5 file with `coords` ({error}); write it again with `tile`.") from None
+    if coords.ndim != 2 or coords.shape[1] != 2 or not len(coords) or coords.dtype.kind not in "iu":
+        found = f"{coords.dtype} {coords.shape}"
+        raise UserError(f"{path}: `coords` must be whole numbers (tiles, 2), found {found}; write it with `tile`.")
+    return coords.astype(np.int64), facts

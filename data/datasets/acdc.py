@@ -8,6 +8,7 @@ from ...core.errors import UserError
 from .channel_files import ENDINGS
 from .group_split import Part, Shares
 from .masked_samples import natural_order
+from .missing_files import refuse_missing
 from .patient_cases import PatientCases
 from .stem_pairs import stem_of
 from .volume_case import VolumeCase
@@ -56,8 +57,7 @@ class ACDC(PatientCases):
         ]
         if not cases:
             raise UserError(f"{self.folder}: holds no patient001_frame01.nii.gz or the like; give the folder of ACDC.")
-        if missing := [each.label for each in cases if not each.label.is_file()]:
-            raise UserError(f"{missing[0]}: there is no such file; {len(missing)} of {len(cases)} frames lack labels.")
+        refuse_missing([each.label for each in cases], "frames' labels")
         return self.chosen(cases, self.folder)
 
     def _files(self) -> list[Path]:

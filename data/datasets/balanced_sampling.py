@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch.utils.data import Sampler
+
+from .sampling import TrainingSampler
 
 
-class BalancedSampler(Sampler[int]):
+class BalancedSampler(TrainingSampler):
     """Draws a class, all equally often, and then one of the images that hold it.
 
     Yields sample numbers, of which `number % images` is the image and no two are the same in a whole training.
@@ -24,21 +25,9 @@ class BalancedSampler(Sampler[int]):
     def __init__(
         self, members: Sequence[np.ndarray], images: int, length: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
+        super().__init__(length, seed, rank, world)
         self.members = list(members)
         self.images = images
-        self.length = length - length % world
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose samples come next; Lightning calls this before each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Return this process's number of samples per epoch."""
-        return self.length // self.world
 
     def __iter__(self) -> Iterator[int]:
         """Yield this process's sample numbers of the epoch."""

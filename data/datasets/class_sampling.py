@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-from torch.utils.data import Sampler
+
+from .sampling import TrainingSampler
 
 Sampling = Literal["natural", "balanced", "rebalanced"]
 
 
-class ClassSampler(Sampler[int]):
+class ClassSampler(TrainingSampler):
     """Yields sample numbers, of which `number % images` is the image and no two are the same in a whole training.
 
     "natural" takes every image once an epoch. "balanced" draws, as often as there are images, a class and then one of
@@ -31,22 +32,10 @@ class ClassSampler(Sampler[int]):
     ) -> None:
         self.labels = np.array(labels)
         self.classes = [np.flatnonzero(self.labels == each) for each in np.unique(self.labels)]
+        images = max(map(len, self.classes)) if sampling == "rebalanced" else len(self.labels)
+        super().__init__(images // batch_size * batch_size, seed, rank, world)
         self.sampling = sampling
         self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.epoch = 0
-        images = max(map(len, self.classes)) if sampling == "rebalanced" else len(self.labels)
-        self.length = images // batch_size * batch_size
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose samples come next; Lightning calls this before each."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Return this process's number of samples per epoch."""
-        return self.length // self.world
 
     def __iter__(self) -> Iterator[int]:
         """Yield this process's sample numbers of the epoch."""

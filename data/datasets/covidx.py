@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ...core.errors import UserError
 from .labelled import LabelledImage
+from .missing_files import refuse_missing
 
 CLASSES = (
     ("negative", "positive"),
@@ -49,12 +50,7 @@ class COVIDx:
             LabelledImage(name, label, self.folder / self.part / name, patient)
             for _, (patient, name, label) in self._lines()
         ]
-        missing = [image.path for image in images if not image.path.is_file()]
-        if missing:
-            raise UserError(
-                f"{missing[0]}: there is no such file, but {self.labels} lists it; {len(missing)} of {len(images)} "
-                "are missing."
-            )
+        refuse_missing([image.path for image in images], f"images that {self.labels} lists")
         if not images:
             raise UserError(f"{self.labels} lists no images.")
         return images

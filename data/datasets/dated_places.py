@@ -9,7 +9,7 @@ from typing import Any
 from ...core.errors import UserError
 from ..io.geotiff import rasters_in
 from ..io.geotiff.dates import find_date
-from .scene_series import Cover, OwnScenes, SceneImage, SceneSeries
+from .scene_series import Cover, OwnScenes, SceneImage, SceneSeries, nearest
 
 IMAGES = ("image", "images")
 MASKS = ("cloud_mask", "cloud_masks", "mask", "masks")
@@ -89,9 +89,8 @@ class DatedPlaces(OwnScenes):
         found = []
         for truth in (image for image, share in images if share <= self.most_cloud):
             inputs = [image for image, share in images if image is not truth and lowest <= share <= highest]
-            inputs.sort(key=lambda image: (abs(image.day - truth.day), image.day))
             if len(inputs) >= self.dates:
-                dates = sorted(inputs[: self.dates], key=lambda image: image.day)
+                dates = sorted(nearest(inputs, truth.day)[: self.dates], key=lambda image: image.day)
                 found.append(SceneSeries(f"{truth.place} {truth.day:%Y-%m-%d}", tuple(dates), truth))
         return found
 

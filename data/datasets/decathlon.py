@@ -3,6 +3,7 @@
 from ...core.errors import UserError
 from .channel_files import Found
 from .dataset_json import FILE, DescribedFolder
+from .missing_files import refuse_missing
 from .stem_pairs import stem_of
 
 
@@ -35,9 +36,7 @@ class Decathlon(DescribedFolder):
                 "v2 are read by NnUNetFolder."
             )
         pairs = [(self.folder / each["image"], self.folder / each["label"]) for each in listed]
-        if missing := [path for pair in pairs for path in pair if not path.is_file()]:
-            others = f"; {len(missing)} files are missing" if len(missing) > 1 else ""
-            raise UserError(f"{missing[0]}: there is no such file, though dataset.json lists it{others}.")
+        refuse_missing([path for pair in pairs for path in pair], f"files that {FILE} lists")
         return [(stem_of(image), (image,), label) for image, label in pairs]
 
 

@@ -53,6 +53,11 @@ def pairs_of(pairs: list[Pair], part: Part | None, split: Path | None) -> list[P
     return [each for each in pairs if each.name in chosen]
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the image files of a folder by name; there may be none."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
 def image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder by name.
 
@@ -61,7 +66,7 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give the folder that holds the images.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    files = pictures_in(folder)
     if not files:
         raise UserError(f"{folder} holds no images. Expected files such as *.png, *.jpg or *.tif.")
     return files

@@ -6,6 +6,7 @@ from pathlib import Path
 from ...core.errors import UserError
 from .group_split import check_part
 from .labelled import LabelledImage
+from .missing_files import refuse_missing
 from .patient_split import place_of
 
 PARTS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
@@ -49,12 +50,8 @@ class RSNAPneumonia:
             LabelledImage(patient, label, self.folder / "stage_2_train_images" / f"{patient}.dcm", patient)
             for patient, label in sorted(labels.items())
         ]
-        missing = [image.path for image in images if not image.path.is_file()]
-        if missing:
-            raise UserError(
-                f"{missing[0]}: there is no such file, but the labels list it; {len(missing)} of {len(images)} are "
-                "missing. Unpack stage_2_train_images.zip of the challenge."
-            )
+        advice = "Unpack stage_2_train_images.zip of the challenge."
+        refuse_missing([image.path for image in images], "images that the labels list", advice)
         return images
 
     def _labels(self) -> dict[str, str]:

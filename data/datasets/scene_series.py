@@ -169,6 +169,11 @@ class OwnScenes:
         return chosen_places(places, self.places, self.part, self.shares, self.split_seed, where, self.split)
 
 
+def nearest(images: Sequence[SceneImage], day: datetime) -> list[SceneImage]:
+    """Return dated images, those nearest to a day first, and of two as near the earlier one."""
+    return sorted(images, key=lambda image: (abs(image.day - day), image.day))
+
+
 def chosen_places(
     places: Sequence[str],
     wanted: Sequence[str] | None,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ...core.errors import UserError
+from .missing_files import refuse_missing
 from .volume_case import VolumeCase
 
 PARTS = {
@@ -57,11 +57,8 @@ class Synapse:
         """
         cases = [self._case(f"img{number:04}") for number in sorted(PARTS[self.part])]
         paths = [path for case in cases for path in (*case.images, case.label)]
-        if missing := [path for path in paths if not path.is_file()]:
-            raise UserError(
-                f"{missing[0]}: there is no such file; {len(missing)} of {len(paths)} files of the {self.part} part "
-                "are missing. Get them from synapse.org (syn3193805) and name them so."
-            )
+        advice = "Get them from synapse.org (syn3193805) and name them so."
+        refuse_missing(paths, f"files of the {self.part} part", advice)
         return cases
 
     def _case(self, name: str) -> VolumeCase:

@@ -96,7 +96,7 @@ def test_decathlon_lists_what_its_file_lists(tmp_path):
     [
         ({"training": []}, 'no list "training"'),
         ({"training": ["a"]}, 'no list "training"'),
-        ({"training": [{"image": "x.nii.gz", "label": "y.nii.gz"}]}, "2 files are missing"),
+        ({"training": [{"image": "x.nii.gz", "label": "y.nii.gz"}]}, "2 of 2 files that dataset.json lists"),
         ({"labels": {"0": "background", "5": "liver"}}, "without gaps, found 0, 5"),
     ],
 )

@@ -46,7 +46,7 @@ def test_acdc_splits_by_patient(tmp_path, layout):
     assert len({each.group for each in parts["validation"]}) == 1
     assert all(each.label.is_file() for each in ACDC(tmp_path).cases())
     ACDC(tmp_path).cases()[3].label.unlink()
-    with pytest.raises(UserError, match=r"patient002_frame12.*there is no such file; 1 of 20 frames lack labels"):
+    with pytest.raises(UserError, match=r"patient002_frame12.*there is no such file; 1 of 20 frames' labels"):
         ACDC(tmp_path).cases()
 
 
