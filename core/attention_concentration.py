@@ -12,9 +12,9 @@ from statistics import fmean, quantiles
 
 from torch import Tensor
 
-from .atomic import written_beside
 from .cases import Case
 from .errors import UserError
+from .figures import new_figure, plain_axes, save_figure
 from .metrics.attention import cumulative_share, relative_entropy
 from .metrics.interval import bootstrap_mean
 from .metrics_table import read_rows
@@ -64,9 +64,7 @@ def draw_concentration(runs: Mapping[str, Sequence[Case]], path: Path) -> None:
         runs: {name: bags of the run}.
         path: the PNG file to write.
     """
-    from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
-
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained", dpi=110)
+    figure = new_figure(8.4, 3.6)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     largest = max(each["patches"] for bags in runs.values() for each in bags)
     ranks = [k for k in RANKS if k <= largest]
@@ -86,11 +84,8 @@ def draw_concentration(runs: Mapping[str, Sequence[Case]], path: Path) -> None:
     left.legend(frameon=False, loc="lower right")
     right.set(ylabel="entropy of the attention / log N", ylim=(0, 1.02), xlim=(-0.6, len(runs) - 0.4))
     right.set_xticks(range(len(runs)), runs)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    with written_beside(path) as part:
-        figure.savefig(part, format="png")
+    plain_axes(left, right)
+    save_figure(figure, path)
 
 
 def _quarters(values: Sequence[float]) -> list[float]:

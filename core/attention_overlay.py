@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .atomic import written_beside
+from .figures import new_figure, save_figure
 
 OPACITY = 0.5
 PANEL = 2.9
@@ -92,12 +92,10 @@ def draw_panels(
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
 
     lines = wrap(caption, int(PANEL * len(panels) * LETTERS))
     tallest = max(each.image.shape[-2] / each.image.shape[-1] for each in panels)
-    size = (PANEL * len(panels), 2.5 * tallest + 0.9 + 0.16 * len(lines))
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    figure = new_figure(PANEL * len(panels), 2.5 * tallest + 0.9 + 0.16 * len(lines))
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(row, panels, strict=True):
         axes.set_title(panel.title, fontsize=10)
@@ -117,5 +115,4 @@ def draw_panels(
     figure.suptitle(title, fontsize=10)
     if lines:
         figure.supxlabel("\n".join(lines), fontsize=8)
-    with written_beside(path) as part:
-        figure.savefig(part, format="png")
+    save_figure(figure, path)

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .atomic import written_beside
+from .figures import new_figure, plain_axes, save_figure
 from .metrics.classification import auc, expected_calibration_error, reliability, roc_curve
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#2b6cb0", "#d9480f", "#9aa5b1"
 
@@ -29,7 +24,7 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], path: Path) -> Non
     counts = confusion.double()
     shares = (counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).tolist()
     side = 1.9 + 0.75 * len(classes)
-    figure = _figure(side + 1.1, side)
+    figure = new_figure(side + 1.1, side)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, of_row in enumerate(confusion.tolist()):
@@ -44,7 +39,7 @@ def draw_confusion(confusion: Tensor, classes: Sequence[str], path: Path) -> Non
     axes.set_yticks(places, classes)
     axes.set(xlabel="predicted", ylabel="true", title=f"{int(counts.sum())} cases")
     figure.colorbar(image, ax=axes, fraction=0.046, label="share of the true class")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_reliability(truth: Tensor, probabilities: Tensor, path: Path, bins: int = 15) -> None:
@@ -59,7 +54,7 @@ def draw_reliability(truth: Tensor, probabilities: Tensor, path: Path, bins: int
     found = reliability(truth, probabilities, bins)
     error = expected_calibration_error(truth, probabilities, bins)
     centres, width = ((found.edges[:-1] + found.edges[1:]) / 2).tolist(), 0.9 / bins
-    figure = _figure(4.4, 4.8)
+    figure = new_figure(4.4, 4.8)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.bar(centres, found.accuracy.nan_to_num().tolist(), width, color=BLUE, label="share that is right")
     kept = found.count > 0
@@ -69,8 +64,8 @@ def draw_reliability(truth: Tensor, probabilities: Tensor, path: Path, bins: int
     above.legend(frameon=False, loc="upper left")
     below.bar(centres, found.count.tolist(), width, color=GREY)
     below.set(xlabel="confidence", ylabel="cases", xlim=(0, 1))
-    _bare(above, below)
-    _save(figure, path)
+    plain_axes(above, below)
+    save_figure(figure, path)
 
 
 def draw_roc(truth: Tensor, probabilities: Tensor, classes: Sequence[str], path: Path) -> None:
@@ -82,7 +77,7 @@ def draw_roc(truth: Tensor, probabilities: Tensor, classes: Sequence[str], path:
         classes: names of the N classes.
         path: the PNG file to write.
     """
-    figure = _figure(4.8, 4.6)
+    figure = new_figure(4.8, 4.6)
     axes = figure.subplots()
     for number in range(1 if len(classes) == 2 else 0, len(classes)):
         positive, scores = truth == number, probabilities[:, number]
@@ -96,22 +91,5 @@ def draw_roc(truth: Tensor, probabilities: Tensor, classes: Sequence[str], path:
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.legend(frameon=False, loc="lower right", fontsize=8)
-    _bare(axes)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=110)
-
-
-def _bare(*axes: Axes) -> None:
-    for each in axes:
-        each.spines[["top", "right"]].set_visible(False)
-        each.grid(alpha=0.25)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with written_beside(path) as part:
-        figure.savefig(part, format="png")
+    plain_axes(axes)
+    save_figure(figure, path)

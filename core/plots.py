@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import written_beside
+from .figures import new_figure, plain_axes, save_figure
 from .metrics_table import read_rows
 
 Pictures = list[tuple[str, list[NDArray[np.uint8]]]]
@@ -35,9 +36,7 @@ def draw_curves(table: Path, path: Path) -> None:
     panels = panels_of(columns)
     if not panels:
         return
-    from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
-
-    figure = Figure(figsize=(WIDTH * len(panels), HEIGHT), dpi=110)
+    figure = new_figure(WIDTH * len(panels), HEIGHT, layout="none")
     row = figure.subplots(1, len(panels), squeeze=False, gridspec_kw=_margins(len(panels)))[0]
     for axes, (name, members) in zip(row, panels.items(), strict=True):
         for column in members:
@@ -51,13 +50,11 @@ def draw_curves(table: Path, path: Path) -> None:
             label = (stage or name) if metric == name else metric.removesuffix(f"_{name}")
             axes.plot(*zip(*points, strict=True), style, color=COLOURS.get(stage), label=label, linewidth=1.4)
         axes.set(title=name, xlabel="step")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
+        plain_axes(axes)
         axes.locator_params(nbins=5)
         if len(members) > 1:
             axes.legend(frameon=False, fontsize="small", ncols=-(-len(members) // LEGEND_LINES))
-    with written_beside(path) as part:
-        figure.savefig(part)
+    save_figure(figure, path)
 
 
 def panels_of(columns: Sequence[str]) -> dict[str, list[str]]:

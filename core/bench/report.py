@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import written_beside
 from ..cases import write_cases
+from ..figures import new_figure, plain_axes, save_figure
 from .cost import WANTED, Cost
 
 if TYPE_CHECKING:
@@ -67,9 +68,7 @@ def draw(costs: Sequence[Cost], title: str, path: Path) -> None:
     found = [cost for cost in costs if any(cost.forward)]
     if not found:
         return
-    from matplotlib.figure import Figure  # slow to import; Figure alone draws without a display
-
-    figure = Figure(figsize=(9, 6.5), layout="constrained", dpi=110)
+    figure = new_figure(9, 6.5)
     axes = figure.subplots()
     axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="milliseconds of a forward pass")
     ends = []
@@ -81,12 +80,10 @@ def draw(costs: Sequence[Cost], title: str, path: Path) -> None:
     axes.set_xticks(found[0].tokens, [f"{count:,}" for count in found[0].tokens])
     axes.xaxis.minorticks_off()
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    plain_axes(axes)
     axes.set_title(title, fontsize="small", loc="left", wrap=True)
     _name(axes, ends)
-    with written_beside(path) as part:
-        figure.savefig(part)
+    save_figure(figure, path)
 
 
 def _name(axes: Axes, ends: list[tuple[tuple[float, float], str, str]]) -> None:
