@@ -76,11 +76,16 @@ class Classification(Classifier):
         self.looked: list[Looked] = []
         self._check_factors()
 
+    def prepare_data(self) -> None:
+        """Before a new training, load the weights to begin with: where they cannot be had, no run is begun."""
+        if self.trainer.state.fn == "fit":
+            self._load_pretrained()
+
     def setup(self, stage: str) -> None:
-        """Take classes and size from the data; before a new training, load the weights to begin with."""
+        """Take classes and size from the data; load the weights to begin with into the other processes' networks."""
         super().setup(stage)
         self.size = self.trainer.datamodule.size
-        if stage == "fit" and self.pretrained and self.trainer.ckpt_path is None:
+        if stage == "fit" and self.trainer.local_rank:  # `prepare_data` is for the first process of a machine
             self._load_pretrained()
 
     def training_loss(self, batch: dict[str, Any]) -> Tensor:
@@ -184,9 +189,14 @@ class Classification(Classifier):
         return probabilities, [Looked(*each) for each in zip(titles, *shown, strict=True)]
 
     def _load_pretrained(self) -> None:
+        if not self.pretrained or self.trainer.ckpt_path is not None:
+            return
         if not hasattr(self.net, "load_pretrained"):
             raise UserError(f"model.pretrained: {type(self.net).__name__} cannot load such weights; leave it out.")
-        self.net.load_pretrained(None if self.pretrained == "imagenet" else self.pretrained)
+        try:
+            self.net.load_pretrained(None if self.pretrained == "imagenet" else self.pretrained)
+        except UserError as error:
+            raise UserError(f"model.pretrained: {error}") from error
 
     def _check_factors(self) -> None:
         names = [name for name, _ in self.net.named_parameters()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 
 from torch import Tensor, nn
 
@@ -49,7 +50,7 @@ def _downloaded(download: Callable[[], nn.Module]) -> dict[str, Tensor]:
     try:
         return download().state_dict()
     except Exception as error:  # whatever the network, the hub or the disk did
-        reason = " ".join(str(error).split())[:160]
+        reason = shorten(" ".join(str(error).split()), 160, placeholder=" ...")
         raise UserError(
-            f"the published weights cannot be downloaded ({reason}). Give a file of them, or train without."
+            f"the published weights cannot be downloaded ({reason}); give a file, or null to begin from nothing."
         ) from error
