@@ -50,8 +50,12 @@ def gated_attention_pool(
     biases = gates_bias.to(patches.dtype), score_bias.to(patches.dtype)
     # Elsewhere many small steps cost more than they save: in time on a GPU, in size and freedom in an exported graph.
     whole = patches.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
-    at_once = 0 if whole else reference.AT_ONCE
-    return reference.gated_attention_pool(patches, gates, biases[0], score, biases[1], top_k, ranks, at_once)
+    operands = patches, gates, biases[0], score, biases[1], top_k, ranks
+    if whole:
+        return reference.gated_attention_pool(*operands, 0)
+    if torch.is_grad_enabled() and any(each.requires_grad for each in operands[:5]):
+        return reference.GatedAttentionPool.apply(*operands)
+    return reference.gated_attention_pool(*operands, reference.AT_ONCE)
 
 
 def mask_ranks(scores: Tensor, top_k: int, ranks: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
-"""Gated attention over the instances of a bag in plain PyTorch: the equation, the CPU and export path.
+"""Gated attention over the instances of a bag in plain PyTorch: the equation, its gradient, the CPU and export path.
 
     z = h [V; U]^T + b,  s = (tanh(z_V) * sigmoid(z_U)) w^T + c,  y[k] = sum over n of softmax_n(s)[k, n] h[n]
 
 (Ilse et al. 2018, arXiv 1802.04712, eq. 8 and 9). Some instances follow others, so that nothing of N x L exists whole
-but the gates where a backward pass wants them: to make these again would take longer than the usual formulation.
+but the gates where a backward pass wants them: to make these again would take longer than the usual formulation does.
 Shapes: N instances, C their channels, L hidden channels, K branches; V, U (L, C), w (K, L).
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +43,7 @@ def gated_attention_pool(
     """
     parts: list[Tensor] = []
     for lot in [patches] if at_once == 0 else patches.split(at_once):  # an exported graph wants one of any size
-        content, gate = F.linear(lot, gates, gates_bias).chunk(2, 1)
-        gated = torch.tanh(content) * torch.sigmoid(gate)
-        parts.append(torch.addmm(score_bias.unsqueeze(1), score, gated.t()))
+        parts.append(torch.addmm(score_bias.unsqueeze(1), score, _gated(lot, gates, gates_bias).t()))
     scores = torch.cat(parts, 1)
     if ranks is not None:
         scores = mask_ranks(scores, top_k, ranks)
@@ -69,3 +69,73 @@ def pool(scores: Tensor, patches: Tensor) -> Tensor:
 def wide(x: Tensor) -> Tensor:
     """Return the same in float32 at least, as many small numbers are summed."""
     return x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
+
+
+def _gated(patches: Tensor, gates: Tensor, bias: Tensor) -> Tensor:
+    """Return tanh(z_V) * sigmoid(z_U), (n, L), of instances (n, C)."""
+    content, gate = F.linear(patches, gates, bias).chunk(2, 1)
+    return torch.tanh(content) * torch.sigmoid(gate)
+
+
+class GatedAttentionPool(torch.autograd.Function):
+    """`gated_attention_pool` with its gradient written out, which keeps the gates and writes into what it returns."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        patches: Tensor,
+        gates: Tensor,
+        gates_bias: Tensor,
+        score: Tensor,
+        score_bias: Tensor,
+        top_k: int,
+        ranks: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return pooled instances and scores, see `gated_attention_pool`."""
+        kept, scores = [], patches.new_empty(len(score), len(patches))
+        with torch.autocast(patches.device.type, enabled=False):
+            for lot, found in zip(patches.split(AT_ONCE), scores.split(AT_ONCE, 1), strict=True):
+                kept.append(torch.addmm(gates_bias, lot, gates.t()))
+                content, gate = kept[-1].chunk(2, 1)
+                found.copy_(torch.addmm(score_bias.unsqueeze(1), score, (content.tanh_() * gate.sigmoid_()).t()))
+            scores = wide(scores) if ranks is None else mask_ranks(scores, top_k, ranks)
+            pooled = pool(scores, patches)
+        ctx.save_for_backward(patches, gates, score, pooled, scores, *kept)
+        return pooled, scores
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_pooled: Tensor, grad_scores: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of instances, weights and biases for those of what is pooled and the scores."""
+        patches, gates, score, pooled, scores, *kept = ctx.saved_tensors
+        shares = scores.softmax(-1)
+        mean = (wide(grad_pooled) * wide(pooled)).sum(1, keepdim=True)
+        grad_patches = torch.empty_like(patches) if ctx.needs_input_grad[0] else None
+        grad_gates, grad_gates_bias = torch.zeros_like(gates), gates.new_zeros(len(gates))
+        grad_score, grad_score_bias = torch.zeros_like(score), wide(score).new_zeros(len(score))
+        each = (shares, scores, grad_scores)
+        for start, gated in zip(range(0, len(patches), AT_ONCE), kept, strict=True):
+            lot = patches[start : start + AT_ONCE]
+            share, found, grad_found = (x[:, start : start + AT_ONCE] for x in each)
+            grad = wide(grad_pooled @ lot.t()).sub_(mean).mul_(share).add_(grad_found)
+            grad = grad.masked_fill_(found == MASKED, 0)
+            grad_score_bias += grad.sum(1)
+            grad = grad.to(patches.dtype)
+            content, gate = gated.chunk(2, 1)
+            grad_score.addmm_(grad, content * gate)
+            inner = _inner_gradient(grad.t() @ score, content, gate)
+            grad_gates.addmm_(inner.t(), lot)
+            grad_gates_bias += inner.sum(0)
+            if grad_patches is not None:
+                place = grad_patches[start : start + AT_ONCE]
+                torch.mm(share.t().to(patches.dtype), grad_pooled, out=place).addmm_(inner, gates)
+        return grad_patches, grad_gates, grad_gates_bias, grad_score, grad_score_bias.to(score.dtype), None, None
+
+
+def _inner_gradient(grad: Tensor, content: Tensor, gate: Tensor) -> Tensor:
+    """Return the gradient of z, (n, 2L), for that of the product of its gates (n, L)."""
+    inner = torch.cat([grad * gate, grad.mul_(content)], 1)
+    of_content, of_gate = inner.chunk(2, 1)
+    torch.ops.aten.tanh_backward.grad_input(of_content, content, grad_input=of_content)
+    torch.ops.aten.sigmoid_backward.grad_input(of_gate, gate, grad_input=of_gate)
+    return inner

@@ -75,6 +75,15 @@ def test_gradients_are_those_of_finite_differences(size, masked):
     assert torch.autograd.gradcheck(both, tensors)
 
 
+@pytest.mark.usefixtures("parts")
+def test_gradients_are_those_of_autograd():
+    tensors = [each.requires_grad_() for each in operands(23, 5, 7, 3)]
+    masking = 6, drawn_ranks(3, 6, 3)
+    found, expected = gated_attention_pool(*tensors, *masking), reference.gated_attention_pool(*tensors, *masking)
+    grads = [torch.autograd.grad(one.sin().sum() + other.cos().sum(), tensors) for one, other in (found, expected)]
+    assert all(relative(a, b) < 1e-12 for a, b in zip(*grads, strict=True))
+
+
 def test_a_bag_that_is_masked_as_a_whole_is_pooled_equally():
     tensors = [each.requires_grad_() for each in operands(4, 6, 4, 2, torch.float32)]
     pooled, scores = gated_attention_pool(*tensors, 10, drawn_ranks(2, 4, 4))
