@@ -213,6 +213,8 @@ def _listed(lines: Sequence[tuple[str, str]], style: str) -> Table:
 
 def _foot(report: Report) -> Text:
     parts = [f"fingerprint {report.digest[:16]}"] if report.usable else []
+    if report.segmentations:
+        parts.append(f"{_counted(len(report.segmentations), 'DICOM segmentation')}, labels of these, passed over")
     if report.ignored:
         parts.append(f"{_counted(len(report.ignored), 'file')} of other kinds passed over")
     return Text("; ".join(parts), style="dim")

@@ -56,6 +56,7 @@ class Report:
         findings: of every file.
         stray_labels: labels that belong to no file.
         ignored: files of other kinds.
+        segmentations: DICOM segmentations beside the files, which are passed over.
         digest: SHA-256 over the names and samples of the usable files and their labels.
         problems: what is wrong with the whole.
         more: what an app tells beside, {title: {name: plain value}}.
@@ -66,6 +67,7 @@ class Report:
     findings: list[Finding]
     stray_labels: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    segmentations: list[str] = field(default_factory=list)
     digest: str = ""
     problems: list[str] = field(default_factory=list)
     more: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class Report:
             },
             "labels_without_image": self.stray_labels,
             "ignored": self.ignored,
+            "segmentations": self.segmentations,
             "problems": self.problems,
             **self.more,
             "items": [_written(each) for each in self.findings],
@@ -137,7 +140,8 @@ def check_folder(
         findings.append(_checked(item, label, labels is not None, kinds, options or {}, apart))
         if progress:
             progress(len(findings), len(inventory.items))
-    return _compared(Report(input, labels, findings, [each.name for each in stray], inventory.ignored))
+    strays = [each.name for each in stray]
+    return _compared(Report(input, labels, findings, strays, inventory.ignored, inventory.segmentations))
 
 
 def check_files(input: Path, names: Sequence[str], kinds: tuple[Kind, ...], progress: Progress | None = None) -> Report:

@@ -50,10 +50,12 @@ class Inventory:
     Attributes:
         items: what can be read, by name.
         ignored: files of other kinds.
+        segmentations: DICOM segmentations beside images, of which they are labels.
     """
 
     items: list[Item] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    segmentations: list[str] = field(default_factory=list)
 
 
 def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
@@ -61,7 +63,8 @@ def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
 
     DICOM files that are images of their own, such as X-rays, count one by one even where they share a series.
 
-    Hidden files and folders, and the side folders of slides, are passed over.
+    Hidden files and folders, and the side folders of slides, are passed over; so are DICOM segmentations, but where
+    there is nothing else.
 
     Args:
         root: a folder, or a file.
@@ -77,6 +80,9 @@ def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
         inventory.items.append(Item(root, root.name))
     else:
         _walk(root, root, kinds, inventory)
+    if not inventory.items:
+        inventory.items = [Item(root / each, each) for each in inventory.segmentations]
+        inventory.segmentations = []
     if not inventory.items:
         suffixes = ", ".join(sorted(input_suffixes(kinds)))
         raise UserError(f"{root}: the folder holds nothing that can be read; expected files such as {suffixes}.")
@@ -131,7 +137,7 @@ def _add_series(
     folder: Path, files: list[Path], root: Path, kinds: tuple[Kind, ...], inventory: Inventory
 ) -> Iterator[Path]:
     """Add the DICOM images among some files of one folder, by series; give the files that are none."""
-    from .io.dicom.files import read_image_file
+    from .io.dicom.files import SEGMENTATIONS, read_image_file
     from .io.dicom.records import NotAnImageError, NotDicomError
 
     series: dict[str, list[Path]] = {}
@@ -139,6 +145,9 @@ def _add_series(
     for file in files:
         try:
             image = read_image_file(file)
+            if image.sop_class in SEGMENTATIONS:
+                inventory.segmentations.append(_name(file, root))
+                continue
             is_alone = image.is_picture and "dicom" in kinds
             series.setdefault(str(file) if is_alone else image.series, []).append(file)
         except (NotDicomError, NotAnImageError) as error:

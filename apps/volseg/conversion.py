@@ -14,7 +14,8 @@ import numpy as np
 from pydicom import dcmread
 
 from ...core.atomic import written_beside
-from ...core.errors import FailedInputs, UserError
+from ...core.errors import UserError
+from ...core.inference.batch import raise_failures
 from ...core.inference.progress import Reporter
 from ...core.inference.windows import whole
 from ...data.datasets.dataset_json import FILE
@@ -38,23 +39,27 @@ class Study:
         folder: of the series.
         series: its images.
         labels: its segmentations, or one NIfTI file.
+        damage: what is wrong with another file of its folder, which may be a slice of it; "" where nothing is.
     """
 
     name: str
     folder: Path
     series: Series
     labels: tuple[Path, ...]
+    damage: str = ""
 
 
 def convert_studies(input: Path, output: Path, labels: Path | None, quiet: bool) -> None:
     """Convert every series that has labels; see `convert`."""
     if (output / FILE).exists():
         raise UserError(f"{output}: holds a dataset already; give another --output.")
-    studies, without = find_studies(input, labels or input)
+    damaged: dict[Path, str] = {}
+    studies, without = find_studies(input, labels or input, damaged)
     modality = _modality(input, studies)
     classes: dict[str, int] = {}
     done: list[Study] = []
-    failed: list[str] = []
+    used = {study.folder for study in studies}
+    failed = [text for path, text in damaged.items() if path.parent not in used]
     with Reporter(len(studies), quiet) as reporter:
         for study in studies:
             reporter.start(str(study.folder))
@@ -70,25 +75,25 @@ def convert_studies(input: Path, output: Path, labels: Path | None, quiet: bool)
         raise UserError(f"{input}: no series could be converted; the first: {failed[0]}")
     _describe(output, input, modality, classes, done)
     left = f"; {without} series without labels are left out" if without else ""
-    print(f"{output}: {len(done)} volumes with labels, classes {', '.join(classes)}{left}")
+    print(f"{output}: {len(done)} volume{'s'[: len(done) > 1]} with labels, classes {', '.join(classes)}{left}")
     print(f"next:\n  foveal init volseg {output}")
-    if failed:
-        raise FailedInputs(f"{len(failed)} of {len(studies)} series could not be converted; the first: {failed[0]}")
+    raise_failures(failed, len(done) + len(failed))
 
 
-def find_studies(input: Path, labels: Path) -> tuple[list[Study], int]:
-    """Return the series of a folder that have labels, and how many have none.
+def find_studies(input: Path, labels: Path, damaged: dict[Path, str]) -> tuple[list[Study], int]:
+    """Return the series of a folder that have labels, by name, and how many have none.
 
     Args:
         input: folder of the series.
         labels: folder of the labels.
+        damaged: gets the files that cannot be read, and why.
 
     Raises:
         UserError: a folder is missing, or no series has labels.
     """
+    found = list_series(input, damaged)
     if not labels.is_dir():
         raise UserError(f"--labels {labels}: there is no such folder; give that of the segmentations or NIfTI labels.")
-    found = list_series(input)
     segmentations = find_segmentations(labels)
     folders = [_folder_of(each) for each in found]
     niftis = _niftis(labels)
@@ -106,9 +111,12 @@ def find_studies(input: Path, labels: Path) -> tuple[list[Study], int]:
             "refer to a series, or NIfTI files that have the name of the folder of a series."
         )
     names = _names([series for series, _, _ in kept])
-    return [Study(name, folder, series, own) for name, (series, folder, own) in zip(names, kept, strict=True)], len(
-        found
-    ) - len(kept)
+    damage = {path.parent: text for path, text in damaged.items()}
+    studies = [
+        Study(name, folder, series, own, damage.get(folder, ""))
+        for name, (series, folder, own) in zip(names, kept, strict=True)
+    ]
+    return sorted(studies, key=lambda each: each.name), len(found) - len(kept)
 
 
 def on_grid(values: np.ndarray, affine: np.ndarray, wanted: VolumeGeometry, path: Path) -> np.ndarray:
@@ -145,7 +153,9 @@ def on_grid(values: np.ndarray, affine: np.ndarray, wanted: VolumeGeometry, path
 
 def _convert(study: Study, output: Path, classes: dict[str, int]) -> None:
     """Write the volume and the labels of a series; classes not seen before get the next numbers."""
-    with DicomSource(study.folder, study.series.uid) as source:
+    if study.damage:
+        raise UserError(study.damage)
+    with _opened(study) as source:
         if source.spatial != 3 or source.geometry is None or source.shape[0] != 1:
             raise UserError(f"{study.folder}: is no grey volume; take it away.")
         geometry = source.geometry
@@ -161,6 +171,16 @@ def _convert(study: Study, output: Path, classes: dict[str, int]) -> None:
     is_whole = np.array_equal(values, values.astype(np.int16))
     _write(output / "imagesTr" / f"{study.name}.nii.gz", values.astype(np.int16) if is_whole else values, geometry)
     _write(output / "labelsTr" / f"{study.name}.nii.gz", labels, geometry)
+
+
+def _opened(study: Study) -> DicomSource:
+    """Open a series; labels lie on its own slices, so that it cannot be resampled here."""
+    try:
+        return DicomSource(study.folder, study.series.uid)
+    except UserError as error:
+        reason, asked, _ = str(error).partition("; pass --resample")
+        advice = "; bring it and its labels onto an even, upright grid elsewhere, or take it away." if asked else ""
+        raise UserError(reason + advice) from None
 
 
 def _labels(path: Path, geometry: VolumeGeometry) -> tuple[np.ndarray, dict[int, str]]:

@@ -15,7 +15,7 @@ from ...data.datasets.volume_case import Modality, VolumeSource
 from ...data.datasets.volume_pairs import VolumePairs
 from ...data.init_config import Noted
 from ...data.init_folders import IMAGES, MASKS, expected, find_folder, folder_named, look
-from ...data.io.formats import DICOM_SUFFIXES
+from ...data.io.formats import is_dicom_file
 from ...data.volume_channels import APART
 from .dataset import look_at, parts_of
 
@@ -136,8 +136,8 @@ def _folders(input: Path, labels: Path | None, layout: str) -> tuple[Path, Path]
 
 def _refuse_dicom(folder: Path, layout: str) -> None:
     """Refuse DICOM series, which `check` and `infer` read, but a training does not."""
-    names = [each.name.lower() for each in folder.rglob("*") if each.is_file()]
-    if any(each.endswith(DICOM_SUFFIXES) for each in names) and not any(each.endswith(NIFTI) for each in names):
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    if not any(each.name.lower().endswith(NIFTI) for each in files) and any(map(is_dicom_file, files)):
         raise UserError(
             f"{folder}: holds DICOM files, but a training reads NIfTI. Write the series and their labels (DICOM "
             "segmentations, or NIfTI by --labels) as such, then begin with that folder:\n"

@@ -231,7 +231,11 @@ def find_inputs(path: Path, suffixes: Collection[str], is_input: Callable[[Path]
         return [path]
     files = sorted(each for each in path.iterdir() if _is_wanted(each, suffixes) or is_input(each))
     if not files:
-        raise UserError(f"--input {path}: the folder holds no file that ends in {', '.join(sorted(suffixes))}.")
+        deeper = any(each.is_dir() for each in path.iterdir())
+        raise UserError(
+            f"--input {path}: the folder holds no file that ends in {', '.join(sorted(suffixes))}"
+            f"{'; folders in it are not searched: give one of those' if deeper else ''}."
+        )
     return files
 
 

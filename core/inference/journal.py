@@ -85,7 +85,7 @@ class Journal:
         others, name = list(beside), self._name(output)
         fitting = {self._name(each) for each in others}
         old = [each for each, main in self.beside.items() if main == name and each not in fitting]
-        removed = [self.folder / each for each in old if self.entries[each] != fingerprint]
+        removed = [Path(os.path.normpath(self.folder / each)) for each in old if self.entries[each] != fingerprint]
         removed = [each for each in removed if each.exists()]
         for each in removed:
             shutil.rmtree(each) if each.is_dir() else each.unlink()

@@ -111,11 +111,14 @@ def is_dicom_series(path: Path) -> bool:
     These are files of which each is alone in its series, and pictures such as X-rays of one examination.
     """
     from .dicom import list_series
+    from .dicom.records import NotAnImageError
 
     if not is_dicom_folder(path):
         return False
     try:
         found = list_series(path)
+    except NotAnImageError:
+        return False  # segmentations or reports beside the series of a study
     except UserError:
         return True  # what is wrong is told when its turn comes
     files = [file for series in found for file in series.files]

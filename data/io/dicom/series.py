@@ -35,14 +35,19 @@ class Series:
         return f"{self.files[0].modality}, {images} of {size[1]} x {size[0]}, {self.uid or 'no UID'}"
 
 
-def list_series(folder: str | Path) -> list[Series]:
+def list_series(folder: str | Path, damaged: dict[Path, str] | None = None) -> list[Series]:
     """Return the series of images in a folder and the folders in it, ordered by their numbers and UIDs.
 
     Files that are no DICOM files, or hold no image (directories, reports, plans, segmentations), are left out; those
     that are named as DICOM files and are none are not.
 
+    Args:
+        folder: holds the files.
+        damaged: gets the files that cannot be read, and why; None refuses the folder for such a file.
+
     Raises:
-        UserError: there is no such folder, it holds no DICOM image, or a DICOM image in it is damaged.
+        NotAnImageError: the folder holds no DICOM image.
+        UserError: there is no such folder, or a DICOM image in it is damaged.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -55,17 +60,20 @@ def list_series(folder: str | Path) -> list[Series]:
         except NotAnImageError:
             others += 1
             continue
-        except NotDicomError:
-            if path.suffix.lower() in SUFFIXES:
+        except UserError as error:
+            if isinstance(error, NotDicomError) and path.suffix.lower() not in SUFFIXES:
+                others += 1
+                continue
+            if damaged is None:
                 raise  # a slice that is damaged, or lost its content
-            others += 1
+            damaged[path] = str(error)
             continue
         if file.sop_class in SEGMENTATIONS:
             others += 1
             continue
         groups.setdefault(file.series, []).append(file)
     if not groups:
-        raise UserError(f"{folder}: holds no DICOM image; give the folder of a series, or a file.")
+        raise NotAnImageError(f"{folder}: holds no DICOM image; give the folder of a series, or a file.")
     if others:
         logger.info("%s: %d files hold no DICOM image and are left out.", folder, others)
     found = [Series(uid, tuple(files)) for uid, files in groups.items()]

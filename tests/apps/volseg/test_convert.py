@@ -12,8 +12,10 @@ import yaml
 from foveal.apps.volseg.conversion import on_grid
 from foveal.core.cli import main
 from foveal.core.errors import UserError
+from foveal.core.inference.batch import find_inputs
 from foveal.data.geometry import VolumeGeometry
 from foveal.data.io.dicom import DicomSource
+from foveal.data.io.formats import is_dicom_input
 from foveal.tests.fixtures.dicom import Grid, oblique, write_series
 from foveal.tests.fixtures.own_data import split_of, train_a_step
 from foveal.tests.fixtures.studies import SHAPE, write_study
@@ -87,14 +89,55 @@ def test_one_series_that_fails_does_not_stop_the_others(capsys):
     nibabel.save(nibabel.Nifti1Image(labels, affine @ np.diag([1.3, 1, 1, 1])), "truth/b.nii.gz")
     assert main(["volseg", "convert", "--input", "studies", "--labels", "truth", "--output", "made"]) == 1
     told = capsys.readouterr().err
-    assert "1 of 2 series could not be converted; the first: truth/b.nii.gz: its voxels are not those" in told
+    assert "1 of 2 inputs failed, the others are done:\ntruth/b.nii.gz: its voxels are not those" in told
     assert len(json.loads(Path("made/dataset.json").read_text())["training"]) == 1
+
+
+def test_a_damaged_file_costs_the_series_of_its_folder_alone(capsys):
+    for number in range(2):
+        write_study(Path("studies", f"s{number}"), number)
+    slice_ = next(Path("studies/s1/images").iterdir())
+    slice_.write_bytes(slice_.read_bytes()[:-100])
+    Path("studies/stray.dcm").write_text("junk")
+    assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 1
+    out, told = capsys.readouterr()
+    assert "made: 1 volume with labels" in out
+    assert "2 of 3 inputs failed, the others are done:\nstudies/stray.dcm: is not a DICOM file." in told
+    assert f"{slice_}: the file is damaged or was cut short" in told
+
+
+def test_series_of_uneven_slices_are_refused_without_an_option_that_is_not_there(capsys):
+    write_series(Path("studies/a"), Grid(shape=SHAPE), slices=np.arange(SHAPE[0]) ** 1.2)
+    nibabel.save(nibabel.Nifti1Image(np.ones(SHAPE[::-1], np.uint8), np.eye(4)), "studies/a.nii.gz")
+    assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 2
+    told = capsys.readouterr().err
+    assert "not evenly spaced" in told
+    assert "onto an even, upright grid elsewhere" in told
+    assert "--resample" not in told
+
+
+def test_segmentations_beside_series_are_neither_checked_nor_computed(capsys):
+    write_study(Path("study"), 0)
+    (Path("study/seg").mkdir(), Path("study/seg.dcm").rename("study/seg/1.dcm"))
+    assert main(["check", "--input", "study"]) == 0
+    assert "1 DICOM segmentation, labels of these, passed over" in capsys.readouterr().out
+    assert find_inputs(Path("study"), (".dcm",), is_dicom_input) == [Path("study/images")]
+
+
+def test_series_without_suffix_are_known_for_dicom(capsys):
+    write_series(Path("studies/first"), Grid(shape=SHAPE))
+    for number, file in enumerate(sorted(Path("studies/first").iterdir())):
+        file.rename(file.with_name(f"IM{number}"))
+    assert main(["init", "volseg", "studies"]) == 2
+    assert "studies: holds DICOM files, but a training reads NIfTI." in capsys.readouterr().err
 
 
 def test_what_is_missing_is_told(capsys):
     write_series(Path("studies/a"), Grid(shape=SHAPE))
     assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 2
     assert "studies: none of its 1 series has labels in studies" in capsys.readouterr().err
+    assert main(["volseg", "convert", "--input", "nowhere", "--output", "made"]) == 2
+    assert "error: nowhere: there is no such folder" in capsys.readouterr().err
     assert main(["volseg", "convert", "--input", "studies", "--labels", "nowhere", "--output", "made"]) == 2
     assert "--labels nowhere: there is no such folder" in capsys.readouterr().err
 

@@ -59,6 +59,8 @@ def test_impossible_places_are_refused(folder):
     refused(folder, ["in/a.png"], "in/notes.txt", r"--output .*notes\.txt: is neither")
     refused(folder, ["gone.png"], "out", r"--input .*gone\.png: there is no such")
     refused(folder, ["empty"], "out", r"--input .*empty: the folder holds no file")
+    (folder / "empty/deeper").mkdir()
+    refused(folder, ["empty"], "out", r"\.tif; folders in it are not searched: give one of those\.")
     refused(folder, ["in", "other"], "out", r"same output .*a\.png")
     for output in ("in", "in/a.png", "link.png", "hard.png"):
         refused(folder, ["in/a.png"], output, "would replace an input")

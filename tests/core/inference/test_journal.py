@@ -41,3 +41,13 @@ def test_the_last_entry_counts_and_a_half_written_line_does_not(tmp_path):
         file.write('{"output": "a.png", "finger')
     Journal(tmp_path).record(output, "second")
     assert Journal(tmp_path).is_done(output, "second")
+
+
+def test_what_lay_beside_an_earlier_result_is_removed_and_told_by_its_plain_path(tmp_path):
+    output, look = tmp_path / "out/a.png", tmp_path / "look/a.png"
+    for each in (output, look):
+        each.parent.mkdir()
+        each.touch()
+    Journal(output.parent).finish(output, [look], "first")
+    assert Journal(output.parent).finish(output, [], "second") == [look]
+    assert not look.exists()
