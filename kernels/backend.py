@@ -52,6 +52,11 @@ def is_exporting() -> bool:
     return torch.compiler._is_exporting_flag
 
 
+def runs_on_cpu(x: Tensor) -> bool:
+    """Tell whether a program is run on a CPU, not recorded: there large steps may be cut into many small ones."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+
+
 def runs_on_triton(operation: str, x: Tensor, obstacle: str = "") -> bool:
     """Tell whether an operation runs as a kernel.
 

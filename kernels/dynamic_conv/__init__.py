@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..backend import HAS_TRITON, runs_on_triton
+from ..backend import HAS_TRITON, runs_on_cpu, runs_on_triton
 from . import reference
 
 if HAS_TRITON:
@@ -60,8 +60,7 @@ def predicted_conv2d(x: Tensor, features: Tensor, weight: Tensor, bias: Tensor) 
     if HAS_TRITON and runs_on_triton("predicted_conv2d", x, triton.obstacle(weight.shape[1])):
         return triton.predicted_conv2d(x, extended.to(x.dtype), matrices.to(x.dtype))
     # Elsewhere many small steps cost more than they save: in time on a GPU, in size in an exported graph.
-    whole = x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
-    at_once = weight.shape[0] if whole else 1
+    at_once = 1 if runs_on_cpu(x) else weight.shape[0]
     if _differentiates(values, extended, matrices):
         return reference.PredictedConv2d.apply(values, extended, matrices, at_once).to(x.dtype)
     return reference.predicted_conv2d(values, extended, matrices, at_once).to(x.dtype)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..backend import HAS_TRITON, runs_on_triton
+from ..backend import HAS_TRITON, runs_on_cpu, runs_on_triton
 from . import reference
 
 if HAS_TRITON:
@@ -48,10 +48,8 @@ def gated_attention_pool(
         biases = gates_bias.float(), score_bias.float()
         return triton.gated_attention_pool(patches, gates, biases[0], score, biases[1], top_k, ranks)[:2]
     biases = gates_bias.to(patches.dtype), score_bias.to(patches.dtype)
-    # Elsewhere many small steps cost more than they save: in time on a GPU, in size and freedom in an exported graph.
-    whole = patches.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing()
     operands = patches, gates, biases[0], score, biases[1], top_k, ranks
-    if whole:
+    if not runs_on_cpu(patches):  # many small steps cost time on a GPU, and an exported graph its freedom
         return reference.gated_attention_pool(*operands, 0)
     if torch.is_grad_enabled() and any(each.requires_grad for each in operands[:5]):
         return reference.GatedAttentionPool.apply(*operands)

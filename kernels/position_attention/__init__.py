@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..backend import HAS_TRITON, runs_on_triton
+from ..backend import HAS_TRITON, runs_on_cpu, runs_on_triton
 from . import reference
 
 if HAS_TRITON:
@@ -36,7 +36,7 @@ def position_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return _fused(q, k, v)
     if HAS_TRITON and runs_on_triton("position_attention", v, triton.obstacle(q, v)):
         return triton.position_attention(q.to(v.dtype), k.to(v.dtype), v)[0]
-    if v.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if not runs_on_cpu(v):
         return _fused(q, k, v)
     if reference.are_few(v):
         with torch.autocast("cpu", enabled=False):

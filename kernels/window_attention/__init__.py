@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..backend import HAS_TRITON, runs_on_triton
+from ..backend import HAS_TRITON, runs_on_cpu, runs_on_triton
 from ..group_attention import group_attention
 from . import reference
 from .groups import window_groups
@@ -101,7 +101,7 @@ def _in_turns(
     x: Tensor, sizes: tuple[int, ...], heads: int, bias: Tensor | None, layout: WindowLayout, drop: float
 ) -> bool:
     """Tell whether windows follow one another: on a CPU, in a program that is run and not recorded, where it pays."""
-    if x.device.type != "cpu" or drop > 0 or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if drop > 0 or not runs_on_cpu(x):
         return False
     whole = whole_sizes(sizes, layout)
     nothing_added = bias is None and max(layout.shift) == 0 and whole == list(sizes)
