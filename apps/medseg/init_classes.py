@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ...core.errors import UserError
 from ...data.checks import Report
 from ...data.init_config import Noted, Places, write_config
-from ...data.init_folders import described, expected, look, patients_of, roots_of, steps_for
+from ...data.init_folders import IMAGES, described, expected, look, patients_of, roots_of, steps_for
 from ...data.init_size import Asked, size_of
 from ...data.init_tables import Thing, deal_classes, find_table, read_table, rows_of, sources_of, told_classes
 from ...data.io.formats import is_dicom_file, is_single_image
@@ -109,7 +109,7 @@ def _in_folders(files: list[str], folder: Path, layout: str) -> list[Thing]:
     for each in files:
         *folders, _ = each.split("/")
         part = parts.get(folders.pop(0), "") if parts and folders else ""
-        if folders and (part or not parts):
+        if folders and (part or not parts) and folders[0] not in IMAGES:  # images/ is no class; its masks are missing
             things.append(Thing(each, folders[0], split=part))
         else:
             loose = loose or each

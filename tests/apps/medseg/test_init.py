@@ -135,3 +135,9 @@ def test_what_is_missing_is_told(capsys):
     Image.new("L", (40, 40)).save("few/loose.png")
     assert main(["medseg", "init", "few"]) == 2
     assert "few: nothing tells the class of loose.png, nor where its mask is" in capsys.readouterr().err
+    Path("few/loose.png").unlink()
+    for folder in ("few/images", "few/outlines"):  # of which neither is a class
+        Path(folder).mkdir()
+        Image.new("L", (8, 8)).save(f"{folder}/a.png")
+    assert main(["init", "medseg", "few"]) == 2
+    assert "few: nothing tells the class of images/a.png, nor where its mask is" in capsys.readouterr().err
