@@ -246,7 +246,7 @@ def _warn(finding: Finding, facts: Facts) -> None:
         finding.warnings.append("some samples are not finite (NaN or infinite)")
     labels = finding.label_facts
     if labels and Path(finding.label.path).suffix.lower() in (".jpg", ".jpeg") and len(labels.classes) > 2:
-        finding.warnings.append("labels of more than two values, as JPEG is not exact; set a threshold")
+        finding.warnings.append("labels blurred by JPEG: two classes are cut at 128, write more as PNG")
 
 
 def _tell_duplicates(findings: list[Finding]) -> None:
