@@ -14,6 +14,7 @@ import numpy as np
 
 from ....core.errors import UserError
 from ...geometry import LPS_RAS, VolumeGeometry
+from .files import SEGMENTATIONS
 from .records import Frame
 
 SAME_DIRECTION = 1e-3  # difference of direction cosines
@@ -83,6 +84,11 @@ def stack(path: Path, frames: Sequence[Frame], resample: bool = False) -> Stack:
     frames = sorted(frames, key=lambda frame: float(frame.position @ normal))
     positions = np.array([frame.position for frame in frames])
     distances = positions @ normal
+    if frames[0].file.sop_class in SEGMENTATIONS and np.diff(distances).min() < 1e-6:
+        raise UserError(
+            f"{path}: is a segmentation of several segments, no volume; give the series that it is of, or make "
+            "label maps by `foveal volseg convert`."
+        )
     even = _check_steps(path, distances, resample)
     drift = positions - positions[0] - np.outer(distances - distances[0], normal)
     tilt = float(np.linalg.norm(drift, axis=1).max())

@@ -122,6 +122,8 @@ def test_segmentations_beside_series_are_neither_checked_nor_computed(capsys):
     assert main(["check", "--input", "study"]) == 0
     assert "1 DICOM segmentation, labels of these, passed over" in capsys.readouterr().out
     assert find_inputs(Path("study"), (".dcm",), is_dicom_input) == [Path("study/images")]
+    with pytest.raises(UserError, match=r"1\.dcm: is a segmentation of several segments, no volume"):
+        DicomSource(Path("study/seg/1.dcm"))
 
 
 def test_series_without_suffix_are_known_for_dicom(capsys):
