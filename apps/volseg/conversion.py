@@ -161,16 +161,18 @@ def _convert(study: Study, output: Path, classes: dict[str, int]) -> None:
         geometry = source.geometry
         values = source.read(whole(geometry.shape))[0]
     labels = np.zeros(geometry.shape, np.uint8)
+    known = dict(classes)  # a series that fails leaves no class behind
     for path in study.labels:
         found, names = _labels(path, geometry)
         for number, name in names.items():
             here = found == number
             if (labels[here] != 0).any():
                 raise UserError(f"{path}: the segment {name} lies over another one; a voxel is of one class alone.")
-            labels[here] = classes.setdefault(name, len(classes) + 1)
+            labels[here] = known.setdefault(name, len(known) + 1)
     is_whole = np.array_equal(values, values.astype(np.int16))
     _write(output / "imagesTr" / f"{study.name}.nii.gz", values.astype(np.int16) if is_whole else values, geometry)
     _write(output / "labelsTr" / f"{study.name}.nii.gz", labels, geometry)
+    classes.update(known)
 
 
 def _opened(study: Study) -> DicomSource:

@@ -93,6 +93,18 @@ def test_one_series_that_fails_does_not_stop_the_others(capsys):
     assert len(json.loads(Path("made/dataset.json").read_text())["training"]) == 1
 
 
+def test_a_series_that_fails_leaves_no_class_behind(capsys):
+    write_study(Path("studies/s0"), 0)
+    Path("studies/s0/again.dcm").write_bytes(Path("studies/s0/seg.dcm").read_bytes())
+    write_series(Path("studies/s1"), Grid(shape=SHAPE), PatientID="P9")
+    with DicomSource(Path("studies/s1")) as source:
+        labels = nibabel.Nifti1Image(np.full(SHAPE[::-1], 7, np.uint8), source.geometry.affine)
+    nibabel.save(labels, "studies/s1.nii.gz")
+    assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 1
+    assert "the segment liver lies over another one" in capsys.readouterr().err
+    assert json.loads(Path("made/dataset.json").read_text())["labels"] == {"0": "background", "1": "class 7"}
+
+
 def test_a_damaged_file_costs_the_series_of_its_folder_alone(capsys):
     for number in range(2):
         write_study(Path("studies", f"s{number}"), number)
