@@ -69,7 +69,8 @@ class FocusedLinearAttention(nn.Module):
         k = k + linear_resize(self.positions, k.shape[1:-1]).movedim(1, -1)
         q_BhNd, k_BhNd = self.focused(q.flatten(1, -2)), self.focused(k.flatten(1, -2))
         v_BhNd = split_heads(v.flatten(1, -2), self.heads).to(k_BhNd.dtype)
-        mixed_BhNd = feature_attention(q_BhNd, k_BhNd, v_BhNd, least=1e-6 * k_BhNd.shape[2])
+        # Means over the keys, as sums of many leave the range of float16, in which autocast may make them.
+        mixed_BhNd = feature_attention(q_BhNd, k_BhNd / k_BhNd.shape[2], v_BhNd, least=1e-6)
         return self.proj(join_heads(mixed_BhNd).reshape(x.shape).to(v.dtype) + self.convolved(v, x.shape))
 
     def focused(self, x: Tensor) -> Tensor:

@@ -107,5 +107,6 @@ def depthwise(x: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
     ones = [1] * (x.dim() - 2)
     padding = [side // 2 for side in kernels.shape[2:]]
     none = [0] * len(padding)
+    kernels, bias = kernels.to(x.dtype), None if bias is None else bias.to(x.dtype)  # autocast of CPUs does not
     y = torch.convolution(x.movedim(-1, 1), kernels, bias, ones, padding, ones, False, none, x.shape[-1])
     return y.movedim(1, -1)

@@ -46,6 +46,16 @@ def test_powers_are_made_in_single_precision():
     assert (found - expected).norm() < 2e-2 * expected.norm()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_mixed_precision_holds_the_features_of_many_positions(dtype):
+    block, x = random_block(FocusedLinearAttention(8, 2, (4, 4))).float(), 5 * random_map(1, 64, 64, 8).detach().float()
+    expected = block(x)
+    with torch.autocast("cpu", dtype=dtype):
+        found = block(x)
+    assert found.dtype == dtype
+    assert (found - expected).norm() < 2e-2 * expected.norm()
+
+
 @pytest.mark.parametrize("reduction", [1, 2])
 def test_programs_agree(reduction):
     block = FocusedLinearAttention(8, 2, (7, 5), reduction=reduction)
