@@ -55,7 +55,7 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the merged tokens; of eight, the one that is next along the width comes second."""
         B, D, H, W, C = x.shape
-        eight = partition(x, [2, 2, 2], False).view(B, D // 2, H // 2, W // 2, 8 * C)
+        eight = partition(x, [2, 2, 2], False).reshape(B, D // 2, H // 2, W // 2, 8 * C)
         return self.reduction(self.norm(eight))
 
 

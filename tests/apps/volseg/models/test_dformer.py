@@ -60,6 +60,11 @@ def test_merging_takes_the_width_first_and_expansion_puts_it_back():
     assert torch.equal(expansion(merging(x)), x)
 
 
+def test_merging_takes_a_map_of_eight_tokens_that_lie_channels_first():
+    merging, x = PatchMerging(3), torch.randn(1, 3, 2, 2, 2).movedim(1, -1)
+    torch.testing.assert_close(merging(x), merging(x.contiguous()))
+
+
 def test_truncated_init():
     net = DFormer(**SMALL, truncated_init=True)
     linear = net.bottleneck.blocks[0].mlp[0]
