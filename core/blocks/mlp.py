@@ -31,7 +31,8 @@ class FeedForward(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the tokens; in inference on a CPU some of many follow others, so that no hidden map is ever made."""
-        if not torch.jit.is_scripting() and not torch.is_grad_enabled() and runs_on_cpu(x):
+        is_inference = not self.training and not torch.is_grad_enabled()  # training draws what it drops at once
+        if not torch.jit.is_scripting() and is_inference and runs_on_cpu(x):
             at_once = torch.get_num_threads() * LOT // self.hidden
             if x.numel() // x.shape[-1] > 4 * at_once > 0:
                 lots = x.reshape(-1, x.shape[-1]).split(at_once)
