@@ -80,14 +80,15 @@ def classify(
     work = hashlib.sha256("".join(marks).encode()).hexdigest()
     journal = Journal(output.parent)
     with Reporter(len(files), quiet) as reporter:
-        if not overwrite and journal.is_done(output, work) and all(each.exists() for each in places.values()):
+        if not overwrite and all(journal.is_done(each, work) for each in (output, *places.values())):
             reporter.line(f"{output} is done already")
             return
         if not overwrite:
             journal.refuse_others([output, *places.values()])
         output.parent.mkdir(parents=True, exist_ok=True)
         rows = _Rows(output, dict(zip(files, marks, strict=True)))
-        waiting = [each for each in files if not rows.has(each) or not places.get(each, each).exists()]
+        undrawn = {file for file, place in places.items() if not journal.is_done(place, work)}
+        waiting = [each for each in files if not rows.has(each) or each in undrawn]
         for number in range(0, len(waiting), batch):
             for row, looked in classifier.answers(waiting[number : number + batch]):
                 file = Path(row["input"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...core.cases import write_cases
+from ...core.inference.journal import Journal
 from ...core.inference.streams import Source
 from ...core.planes import sheet
 from ...core.weights.label import Label
@@ -92,13 +93,18 @@ def voxel_ml(geometry: VolumeGeometry) -> float:
     return abs(float(np.linalg.det(geometry.affine[:3, :3]))) / 1000
 
 
-def write_table(path: Path, reports: Iterable[Path]) -> None:
-    """Write one table of all reports that are there, a line for each case and class; without any there is none."""
-    lines = [line for each in reports if each.exists() for line in _lines(json.loads(each.read_text()))]
-    if lines:
-        write_cases(path, lines)
-    else:
-        path.unlink(missing_ok=True)
+def write_table(folder: Path) -> None:
+    """Write one table of all reports that runs wrote into a folder, a line for each case and class.
+
+    Where none is left, the table that a run wrote is removed.
+    """
+    journal, table = Journal(folder), folder / TABLE
+    reports = [each for each in sorted(folder.glob(f"*{REPORT}")) if journal.wrote(each)]
+    if lines := [line for each in reports for line in _lines(json.loads(each.read_text()))]:
+        write_cases(table, lines)
+        journal.record(table, "")
+    elif journal.wrote(table):
+        table.unlink()
 
 
 def _lines(content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from ...core.errors import UserError
 from ...core.inference.batch import Item, manifest_of, pair_paths, run_batch
 from ...core.inference.engine import Engine, Progress
 from ...core.inference.fan import Fan, Part
+from ...core.inference.journal import Journal
 from ...core.inference.streams import Source
 from ...core.outlines import labels_of
 from ...core.weights.card import Card
@@ -109,12 +110,14 @@ def run_volumes(
     )
     items = [each._replace(uses=cases[each.input][1:]) for each in pairs]
     manifest = manifest_of(output, writable)
+    if manifest and not overwrite:
+        Journal(output).refuse_others([output / TABLE])
     asked = {name: value for name, value in asdict(wanted).items() if name in ("uncertainty", "filters") and value}
     try:
         run_batch(items, volumes.work, {**facts, **options, **asked}, overwrite, quiet, manifest)
     finally:
         if manifest:
-            write_table(output / TABLE, [each.output.with_name(split_name(each.output)[0] + REPORT) for each in items])
+            write_table(output)
 
 
 class _Volumes:

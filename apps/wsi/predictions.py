@@ -121,12 +121,12 @@ def run_predictions(
 
     Raises:
         FailedInputs: inputs could not be used.
-        UserError: the table exists already and is of something else.
+        UserError: the table exists already and no run wrote it so.
     """
     manifest = manifest_of(output, {PREDICTION})
     table = output / TABLE
-    if manifest and table.exists() and not overwrite and not Journal(output).knows(table):
-        raise UserError(f"{table}: exists already; give --overwrite to replace it, or another --output.")
+    if manifest and not overwrite:
+        Journal(output).refuse_others([table])
     try:
         run_batch(items, predictor, facts, overwrite, quiet, manifest)
     except FailedInputs:

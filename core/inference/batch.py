@@ -126,7 +126,7 @@ def run_batch(
         items: what to do, all outputs in one folder.
         work: does it; a UserError or OSError, or a bug, fails its item alone. A full disk ends the batch.
         facts: what the outputs depend on beside their inputs (weights, options).
-        overwrite: do finished items again, and replace files that are not in the journal.
+        overwrite: do finished items again, and replace files that no earlier run wrote.
         quiet: report nothing but the failures.
         manifest: JSON file that tells what was done with what, written at the end, also of an interrupted run.
         unit: what the progress counts.

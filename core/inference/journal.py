@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..errors import UserError
 
@@ -22,10 +23,24 @@ def fingerprint(path: Path, facts: Mapping[str, object], uses: Sequence[Path] = 
         facts: plain values.
         uses: other files that count as the input does.
     """
-    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    states = [(str(each.resolve()), (status := each.stat()).st_size, status.st_mtime_ns) for each in [*files, *uses]]
+    files = [*_files(path), *uses]
+    states = [(str(each.resolve()), (status := each.stat()).st_size, status.st_mtime_ns) for each in files]
     content = {"input": str(path.resolve()), "files": states, **facts}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Entry(NamedTuple):
+    """What is known of a finished output.
+
+    Attributes:
+        fingerprint: of what it was made of.
+        state: what it was when it was finished, see `_state`.
+        beside: name of the output that it was made beside, if any.
+    """
+
+    fingerprint: str
+    state: list[int] | None = None
+    beside: str = ""
 
 
 class Journal:
@@ -38,8 +53,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / NAME
-        self.entries: dict[str, str] = {}
-        self.beside: dict[str, str] = {}  # what an output was made beside, by the names of both
+        self.entries: dict[str, Entry] = {}
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         for line in lines:
             try:
@@ -48,27 +62,30 @@ class Journal:
                 continue  # a line that a killed run did not finish; its output is done again
             self._note(**entry)
 
-    def knows(self, output: Path) -> bool:
-        """Tell whether an earlier run wrote this output."""
-        return self._name(output) in self.entries
+    def wrote(self, output: Path) -> bool:
+        """Tell whether the output is what an earlier run wrote: nobody has changed it since or put another there."""
+        entry = self.entries.get(self._name(output))
+        return entry is not None and output.exists() and entry.state == _state(output)
 
     def is_done(self, output: Path, fingerprint: str) -> bool:
         """Tell whether the output is there and comes from the same input, weights and options."""
-        return output.exists() and self.entries.get(self._name(output)) == fingerprint
+        entry = self.entries.get(self._name(output))
+        return entry is not None and output.exists() and entry.fingerprint == fingerprint
 
     def refuse_others(self, outputs: Iterable[Path]) -> None:
-        """Refuse to replace what no earlier run wrote.
+        """Refuse to replace what no earlier run wrote, or what has been changed since.
 
         Raises:
             UserError: an output exists already.
         """
         for output in outputs:
-            if output.exists() and not self.knows(output):
+            if output.exists() and not self.wrote(output):
                 raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
 
     def record(self, output: Path, fingerprint: str, beside: Path | None = None) -> None:
         """Note that an output is finished, and what it was made beside."""
         entry = {"output": self._name(output), "fingerprint": fingerprint}
+        entry |= {"state": _state(output)} if output.exists() else {}
         entry |= {"beside": self._name(beside)} if beside else {}
         self._note(**entry)
         line = json.dumps(entry, ensure_ascii=False)
@@ -79,14 +96,17 @@ class Journal:
     def finish(self, output: Path, beside: Iterable[Path], fingerprint: str) -> list[Path]:
         """Note that an output and those beside it are finished; remove what lay beside another result of before.
 
+        What has been changed since stays.
+
         Returns:
             What was removed.
         """
         others, name = list(beside), self._name(output)
         fitting = {self._name(each) for each in others}
-        old = [each for each, main in self.beside.items() if main == name and each not in fitting]
-        removed = [Path(os.path.normpath(self.folder / each)) for each in old if self.entries[each] != fingerprint]
-        removed = [each for each in removed if each.exists()]
+        known = list(self.entries.items())  # others may be finished meanwhile, in other threads
+        old = [each for each, entry in known if entry.beside == name and entry.fingerprint != fingerprint]
+        places = [Path(os.path.normpath(self.folder / each)) for each in old if each not in fitting]
+        removed = [each for each in places if self.wrote(each)]
         for each in removed:
             shutil.rmtree(each) if each.is_dir() else each.unlink()
         for each in others:
@@ -94,14 +114,22 @@ class Journal:
         self.record(output, fingerprint)
         return removed
 
-    def _note(self, output: str, fingerprint: str, beside: str = "") -> None:
-        self.entries[output] = fingerprint
-        self.beside.pop(output, None)
-        if beside:
-            self.beside[output] = beside
+    def _note(self, output: str, **entry: Any) -> None:
+        self.entries[output] = Entry(**entry)
 
     def _name(self, output: Path) -> str:
         return output.name if output.parent == self.folder else os.path.relpath(output, self.folder)
 
     def _is_cut(self) -> bool:
         return self.path.stat().st_size > 0 and not self.path.read_bytes().endswith(b"\n")
+
+
+def _files(path: Path) -> list[Path]:
+    """Return a file, or the files in a folder and the folders in it."""
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
+def _state(path: Path) -> list[int]:
+    """Return the number of files, their bytes and their newest time of change, in whole seconds."""
+    found = [each.stat() for each in _files(path)]
+    return [len(found), sum(each.st_size for each in found), max((int(each.st_mtime) for each in found), default=0)]

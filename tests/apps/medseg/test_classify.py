@@ -180,7 +180,7 @@ def save_network(path, net, class_path, **arguments):
     return path
 
 
-def test_pictures_show_where_medusa_looks(folder, tmp_path):
+def test_pictures_show_where_medusa_looks(folder, tmp_path, monkeypatch):
     options = {"num_classes": 2, "in_channels": 1, "backbone": "resnet18", "widths": (2, 2), "body_size": 32}
     net = MEDUSA(**options).eval()
     weights = save_network(
@@ -195,6 +195,16 @@ def test_pictures_show_where_medusa_looks(folder, tmp_path):
     with torch.no_grad():
         expected = net(image).softmax(1)[0].tolist()
     assert [float(row[f"probability_{name}"]) for name in FACTS["outputs"]] == pytest.approx(expected, abs=1e-5)
+    old = (tmp_path / "see" / names[0]).stat().st_mtime_ns
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(classify, "write_rows", interrupted)
+        run(weights, [folder], tmp_path / "out.csv", tta=True)
+    run(weights, [folder], tmp_path / "out.csv", tta=True, explain=tmp_path / "see")
+    assert (tmp_path / "see" / names[0]).stat().st_mtime_ns > old  # not the picture of the other result
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_a_network_without_attention_has_no_pictures(folder, tmp_path):

@@ -189,6 +189,24 @@ def test_a_folder_has_reports_of_all_and_a_table(tmp_path):
     assert len(report["weights"][0]["sha256"]) == 64
 
 
+def test_a_run_without_report_touches_those_of_others_as_little_as_their_table(tmp_path):
+    weights, out = shades(tmp_path), tmp_path / "out"
+    for name in ("one", "two"):
+        volume(tmp_path / f"{name}.nii.gz")
+    out.mkdir()
+    (out / "two_report.json").write_text("{}")
+    run(weights, tmp_path / "one.nii.gz", out)
+    table = (out / "foveal-report.csv").read_text()
+    run(weights, tmp_path / "two.nii.gz", out, report=False)
+    assert (out / "foveal-report.csv").read_text() == table
+    assert (out / "two_report.json").read_text() == "{}"
+    run(weights, tmp_path / "one.nii.gz", out, report=False, uncertainty=True)
+    assert not [*out.glob("one_report.*"), *out.glob("*.csv")]
+    (out / "foveal-report.csv").write_text("somebody's own")
+    with pytest.raises(UserError, match=r"foveal-report\.csv: exists already; give --overwrite"):
+        run(weights, tmp_path / "one.nii.gz", out)
+
+
 def test_the_sheet_shows_three_planes_with_the_outlines_of_each_class(tmp_path):
     volume(tmp_path / "head.nii.gz", affine="anisotropic")
     run(shades(tmp_path), tmp_path / "head.nii.gz", tmp_path / "out.nii.gz")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from foveal.apps.volseg.profiles import profiles
-from foveal.apps.volseg.report import Report, voxel_ml, write_table
+from foveal.apps.volseg.report import TABLE, Report, voxel_ml, write_table
+from foveal.core.inference.journal import Journal
 from foveal.core.outlines import numbered
 from foveal.core.planes import GAP
 from foveal.data.geometry import VolumeGeometry
@@ -62,16 +63,23 @@ def test_a_class_that_is_not_there_has_no_place(tmp_path):
         "value": 3, "name": NAMES[2], "voxels": 0, "volume_ml": 0.0, "centroid_mm": None,
         "slices": {"count": 0, "first": None, "last": None},
     }  # fmt: skip
-    write_table(tmp_path / "table.csv", [path, tmp_path / "not there.json"])
-    lines = list(csv.DictReader((tmp_path / "table.csv").open()))
+    (tmp_path / "other_report.json").write_text('{"of": "another program"}')
+    Journal(tmp_path).record(path, "")
+    write_table(tmp_path)
+    lines = list(csv.DictReader((tmp_path / TABLE).open()))
     assert [each["voxels"] for each in lines] == ["1120", "1", "0"]
     assert [each["centroid_R_mm"] for each in lines][2] == lines[2]["first_slice"] == ""
 
 
-def test_without_reports_there_is_no_table(tmp_path):
-    (tmp_path / "table.csv").write_text("of an earlier run")
-    write_table(tmp_path / "table.csv", [tmp_path / "not there.json"])
-    assert not (tmp_path / "table.csv").exists()
+def test_without_reports_the_table_of_an_earlier_run_goes_but_no_other(tmp_path):
+    table = tmp_path / TABLE
+    table.write_text("of an earlier run")
+    Journal(tmp_path).record(table, "")
+    write_table(tmp_path)
+    assert not table.exists()
+    table.write_text("somebody's own")
+    write_table(tmp_path)
+    assert table.exists()
 
 
 def drawn(tmp_path, **options):

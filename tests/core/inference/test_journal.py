@@ -1,5 +1,8 @@
 import os
 
+import pytest
+
+from foveal.core.errors import UserError
 from foveal.core.inference.journal import Journal, fingerprint
 
 
@@ -25,7 +28,7 @@ def test_an_output_is_done_if_it_is_there_and_from_the_same_work(tmp_path):
     output.touch()
     Journal(tmp_path).record(output, "first")
     journal = Journal(tmp_path)
-    assert journal.knows(output)
+    assert journal.wrote(output)
     assert journal.is_done(output, "first")
     assert not journal.is_done(output, "second")
     output.unlink()
@@ -51,3 +54,44 @@ def test_what_lay_beside_an_earlier_result_is_removed_and_told_by_its_plain_path
     Journal(output.parent).finish(output, [look], "first")
     assert Journal(output.parent).finish(output, [], "second") == [look]
     assert not look.exists()
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_somebody_put_there_since_is_neither_removed_nor_replaced(tmp_path, is_folder):
+    output, look = tmp_path / "a.png", tmp_path / "a_overlay"
+    own = look / "notes.txt" if is_folder else look
+    output.touch()
+    if is_folder:
+        look.mkdir()
+        (look / "frame_0.png").touch()
+    else:
+        look.touch()
+    Journal(tmp_path).finish(output, [look], "first")
+    own.write_text("somebody's own")
+    assert Journal(tmp_path).finish(output, [], "second") == []
+    assert own.read_text() == "somebody's own"
+    with pytest.raises(UserError, match="a_overlay: exists already; give --overwrite"):
+        Journal(tmp_path).refuse_others([output, look])
+
+
+def test_what_was_removed_may_be_somebodys_own_later(tmp_path):
+    output, look = tmp_path / "a.png", tmp_path / "look.png"
+    for each in (output, look):
+        each.write_text("made")
+    Journal(tmp_path).finish(output, [look], "first")
+    Journal(tmp_path).finish(output, [], "second")
+    look.write_text("somebody's own")
+    assert Journal(tmp_path).finish(output, [], "third") == []
+    assert look.exists()
+
+
+def test_entries_of_other_outputs_and_lines_without_a_state_remove_nothing(tmp_path):
+    first, second, look = (tmp_path / name for name in ("a.png", "b.png", "a_look.png"))
+    for each in (first, second, look):
+        each.touch()
+    Journal(tmp_path).finish(first, [look], "first")
+    assert Journal(tmp_path).finish(second, [], "second") == []
+    journal = Journal(tmp_path)
+    journal.path.write_text('{"output": "a_look.png", "fingerprint": "x", "beside": "a.png"}\n')
+    assert Journal(tmp_path).finish(first, [], "second") == []
+    assert look.exists()
