@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ...core.inference.batch import raise_failures
 from ...core.inference.progress import Reporter
 from ...core.inference.windows import whole
 from ...data.datasets.dataset_json import FILE
+from ...data.datasets.mask_values import whole_numbers
 from ...data.geometry import VolumeGeometry
 from ...data.inventory import Item, pair, take_inventory
 from ...data.io.dicom import DicomSource, list_series
@@ -28,6 +30,9 @@ from ...data.io.dicom.series import Series
 from ...data.io.nifti import NiftiSource
 from ...data.io.nifti.header import for_geometry
 from ...data.volume_channels import APART
+
+IMAGES, LABELS, SERIES = "imagesTr", "labelsTr", "series.csv"
+MOST = 255  # classes, as labels are of 8 bits
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,12 @@ class Study:
 
 def convert_studies(input: Path, output: Path, labels: Path | None, quiet: bool) -> None:
     """Convert every series that has labels; see `convert`."""
-    if (output / FILE).exists():
-        raise UserError(f"{output}: holds a dataset already; give another --output.")
+    for name in (FILE, SERIES, IMAGES, LABELS):
+        if (output / name).exists():
+            raise UserError(
+                f"{output / name}: exists already; give another --output, or remove what a conversion that was cut "
+                "short has left."
+            )
     damaged: dict[Path, str] = {}
     studies, without = find_studies(input, labels or input, damaged)
     modality = _modality(input, studies)
@@ -76,7 +85,7 @@ def convert_studies(input: Path, output: Path, labels: Path | None, quiet: bool)
     _describe(output, input, modality, classes, done)
     left = f"; {without} series without labels are left out" if without else ""
     print(f"{output}: {len(done)} volume{'s'[: len(done) > 1]} with labels, classes {', '.join(classes)}{left}")
-    print(f"next:\n  foveal init volseg {output}")
+    print(f"next:\n  {shlex.join(['foveal', 'init', 'volseg', str(output)])}")
     raise_failures(failed, len(done) + len(failed))
 
 
@@ -129,7 +138,7 @@ def on_grid(values: np.ndarray, affine: np.ndarray, wanted: VolumeGeometry, path
         path: of the labels, for the error.
 
     Raises:
-        UserError: their voxels are none of the volume's.
+        UserError: their voxels are none of the volume's, or some that are labelled lie beyond it.
     """
     step = np.linalg.inv(wanted.affine) @ affine  # from the places of labels to those of the volume
     turn = np.rint(step)
@@ -147,7 +156,10 @@ def on_grid(values: np.ndarray, affine: np.ndarray, wanted: VolumeGeometry, path
         starts.append(start)
     made = np.zeros(wanted.shape[::-1], values.dtype)
     inside = [slice(max(s, 0), min(s + n, size)) for s, n, size in zip(starts, turned.shape, made.shape, strict=True)]
-    made[*inside] = turned[*(slice(each.start - s, each.stop - s) for each, s in zip(inside, starts, strict=True))]
+    if all(each.start < each.stop for each in inside):
+        made[*inside] = turned[*(slice(each.start - s, each.stop - s) for each, s in zip(inside, starts, strict=True))]
+    if np.count_nonzero(made) < np.count_nonzero(values):
+        raise UserError(f"{path}: labels voxels beyond its series; give the series that it is of, or cut it to that.")
     return made.transpose(2, 1, 0)
 
 
@@ -164,14 +176,16 @@ def _convert(study: Study, output: Path, classes: dict[str, int]) -> None:
     known = dict(classes)  # a series that fails leaves no class behind
     for path in study.labels:
         found, names = _labels(path, geometry)
+        if len({*known, *names.values()}) > MOST:
+            raise UserError(f"{path}: makes more than {MOST} classes with those before; is it a label map?")
         for number, name in names.items():
             here = found == number
             if (labels[here] != 0).any():
                 raise UserError(f"{path}: the segment {name} lies over another one; a voxel is of one class alone.")
             labels[here] = known.setdefault(name, len(known) + 1)
     is_whole = np.array_equal(values, values.astype(np.int16))
-    _write(output / "imagesTr" / f"{study.name}.nii.gz", values.astype(np.int16) if is_whole else values, geometry)
-    _write(output / "labelsTr" / f"{study.name}.nii.gz", labels, geometry)
+    _write(output / IMAGES / f"{study.name}.nii.gz", values.astype(np.int16) if is_whole else values, geometry)
+    _write(output / LABELS / f"{study.name}.nii.gz", labels, geometry)
     classes.update(known)
 
 
@@ -193,7 +207,7 @@ def _labels(path: Path, geometry: VolumeGeometry) -> tuple[np.ndarray, dict[int,
         with NiftiSource(path) as source:
             if source.spatial != 3 or source.shape[0] != 1:
                 raise UserError(f"{path}: is no label map of a volume.")
-            values = np.rint(source.read(whole(source.shape[1:]))[0]).astype(np.int32)
+            values = whole_numbers(source.read(whole(source.shape[1:]))[0], path)
             affine = source.geometry.affine
         names = {int(value): f"class {value}" for value in np.unique(values) if value}
     return on_grid(values, affine, geometry, path), names
@@ -209,11 +223,11 @@ def _write(path: Path, values: np.ndarray, geometry: VolumeGeometry) -> None:
 
 def _describe(output: Path, input: Path, modality: str, classes: dict[str, int], studies: Sequence[Study]) -> None:
     """Write `dataset.json`, and the table of what was made of what."""
-    with written_beside(output / "series.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+    with written_beside(output / SERIES) as part, part.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(
             [("name", "series"), *((each.name, each.folder.relative_to(input)) for each in studies)]
         )
-    places = [(f"./imagesTr/{each.name}.nii.gz", f"./labelsTr/{each.name}.nii.gz") for each in studies]
+    places = [(f"./{IMAGES}/{each.name}.nii.gz", f"./{LABELS}/{each.name}.nii.gz") for each in studies]
     content = {
         "name": output.name,
         "modality": {"0": modality},

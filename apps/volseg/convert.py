@@ -20,7 +20,7 @@ def convert(input: Path, output: Path, labels: Path | None = None, quiet: bool =
         quiet: Report nothing but errors.
 
     Raises:
-        UserError: there are no series with labels, they are of several modalities, or the output exists.
+        UserError: there are no series with labels, they are of several modalities, or the output holds a dataset.
         FailedInputs: some series could not be converted; the others are.
 
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,11 +139,12 @@ def _refuse_dicom(folder: Path, layout: str) -> None:
     """Refuse DICOM series, which `check` and `infer` read, but a training does not."""
     files = [each for each in folder.rglob("*") if each.is_file()]
     if not any(each.name.lower().endswith(NIFTI) for each in files) and any(map(is_dicom_file, files)):
+        source, made = shlex.quote(str(folder)), shlex.quote(f"{folder}_nifti")
         raise UserError(
             f"{folder}: holds DICOM files, but a training reads NIfTI. Write the series and their labels (DICOM "
             "segmentations, or NIfTI by --labels) as such, then begin with that folder:\n"
-            f"  foveal volseg convert --input {folder} --output {folder}_nifti\n"
-            f"  foveal init volseg {folder}_nifti"
+            f"  foveal volseg convert --input {source} --output {made}\n"
+            f"  foveal init volseg {made}"
         )
 
 

@@ -75,7 +75,10 @@ def test_nifti_labels_belong_to_the_folder_of_their_name(capsys):
     np.testing.assert_array_equal(np.asarray(found.dataobj), labels // 7)
     assert json.loads(Path("made/dataset.json").read_text())["labels"] == {"0": "background", "1": "class 7"}
     assert main(given) == 2
-    assert "made: holds a dataset already" in capsys.readouterr().err
+    assert "made/dataset.json: exists already" in capsys.readouterr().err
+    Path("mine/labelsTr").mkdir(parents=True)
+    assert main([*given[:-1], "mine"]) == 2
+    assert "mine/labelsTr: exists already" in capsys.readouterr().err
 
 
 def test_one_series_that_fails_does_not_stop_the_others(capsys):
@@ -171,3 +174,26 @@ def test_labels_are_turned_and_moved_without_interpolation(seed):
     np.testing.assert_array_equal(found, labels)
     with pytest.raises(UserError, match="its voxels are not those of its series"):
         on_grid(labels, wanted.affine @ np.diag([1, 1, 1.1, 1]), wanted, Path("x"))
+
+
+@pytest.mark.parametrize("slices", [-9, -3, 3, 9])
+def test_labels_beyond_the_volume_are_refused(slices):
+    wanted = VolumeGeometry((5, 6, 7), np.eye(4))
+    moved = np.eye(4)
+    moved[2, 3] = slices
+    with pytest.raises(UserError, match="x: labels voxels beyond its series"):
+        on_grid(np.ones(wanted.shape, np.uint8), moved, wanted, Path("x"))
+    assert not on_grid(np.zeros(wanted.shape, np.uint8), moved, wanted, Path("x")).any()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [(np.arange(np.prod(SHAPE)), "more than 255 classes"), (np.full(np.prod(SHAPE), 0.5), "values such as 0.5")],
+)
+def test_what_is_no_label_map_is_refused(capsys, values, told):
+    write_series(Path("studies/a"), Grid(shape=SHAPE))
+    with DicomSource(Path("studies/a")) as source:
+        image = nibabel.Nifti1Image(values.reshape(SHAPE[::-1]).astype(np.float32), source.geometry.affine)
+    nibabel.save(image, "studies/a.nii.gz")
+    assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 2
+    assert told in capsys.readouterr().err
