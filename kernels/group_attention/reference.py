@@ -45,7 +45,8 @@ def group_attention_forward(
             else:
                 kept.append(_weights((q * d**-0.5).flatten(0, 1), k.flatten(0, 1), added))
                 y_GhNd = torch.bmm(kept[-1], v.flatten(0, 1)).view(q.shape)
-            mixed.index_copy_(0, asking.flatten(), y_GhNd.transpose(1, 2).reshape(-1, h * d))
+            y = y_GhNd.transpose(1, 2).reshape(-1, h * d)
+            mixed.index_copy_(0, asking.flatten(), y.to(mixed.dtype))  # autocast may have made it narrower
     return mixed.view(B, N, h, d)
 
 

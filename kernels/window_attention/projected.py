@@ -49,5 +49,6 @@ def projected_groups(
             q, k, v = (split_heads(each, heads) for each in F.linear(tokens, *qkv).chunk(3, -1))
             q = q if group.own is None else q.index_select(2, group.own)
             y_GhNd = F.scaled_dot_product_attention(q, k, v, added)
-            mixed.index_copy_(0, asking.flatten(), F.linear(join_heads(y_GhNd).flatten(0, 1), *proj))
+            y = F.linear(join_heads(y_GhNd).flatten(0, 1), *proj)
+            mixed.index_copy_(0, asking.flatten(), y.to(mixed.dtype))  # autocast may have made it narrower
     return mixed.view(*x.shape[:-1], -1)

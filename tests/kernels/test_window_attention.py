@@ -72,3 +72,20 @@ def test_half_precision() -> None:
     assert half.dtype == torch.bfloat16
     expected = window_attention(qkv.bfloat16().float(), bias, layout)
     assert float((half.float() - expected).norm() / expected.norm()) < 5e-3
+
+
+@pytest.mark.usefixtures("in_turns")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_windows_in_turns_are_computed_in_mixed_precision(dtype: torch.dtype) -> None:
+    sizes, layout = LAYOUTS["padded"]
+    x, qkv, bias = torch.randn(1, *sizes, 32), torch.randn(96, 32) / 5, torch.randn(2, 16, 16)
+    kept = torch.randn(1, *sizes, 3, 2, 16)
+    for call in (
+        lambda: projected_window_attention(x, qkv, None, qkv[:32], None, 2, bias, layout),
+        lambda: window_attention(kept, bias, layout),
+    ):
+        with torch.inference_mode():
+            expected = call()
+            with torch.autocast("cpu", dtype):
+                found = call()
+        assert float((found.float() - expected).norm() / expected.norm()) < 2e-2

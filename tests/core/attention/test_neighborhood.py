@@ -97,10 +97,11 @@ def test_short_maps_are_padded_where_asked() -> None:
     torch.testing.assert_close(block(x), block(whole)[:, :4])
 
 
-def test_half_precision_is_computed_in_single() -> None:
+@pytest.mark.parametrize("gradients", [True, False])
+def test_mixed_precision(gradients: bool) -> None:
     block = attention(kernel=(3, 3), position_bias=True).float()
     x = torch.randn(1, 6, 7, 4)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(gradients):
         y = block(x)
     assert float((y.float() - block(x)).norm() / block(x).norm()) < 2e-2
 
