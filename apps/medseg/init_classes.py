@@ -128,10 +128,10 @@ def _with_patients(things: list[Thing], folder: Path, given: str | None) -> tupl
     if given is None and all(is_dicom_file(folder / each.name) for each in things):
         from pydicom import dcmread
 
-        tags = [dcmread(folder / each.name, specific_tags=["PatientID"]).get("PatientID", "") for each in things]
-        return [
-            replace(each, patient=str(tag)) for each, tag in zip(things, tags, strict=True)
-        ], "patients as the DICOM headers tell them"
+        options = {"stop_before_pixels": True, "specific_tags": ["PatientID"], "force": True}  # `look` tells of damage
+        tags = [dcmread(folder / each.name, **options).get("PatientID", "") for each in things]
+        told = "patients as the DICOM headers tell them"
+        return [replace(each, patient=str(tag)) for each, tag in zip(things, tags, strict=True)], told
     owners, told = patients_of([_path(each.name).stem for each in things], given, folder)
     if all(name == owner for name, owner in owners.items()):
         return things, told

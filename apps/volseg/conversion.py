@@ -108,11 +108,11 @@ def find_studies(input: Path, labels: Path, damaged: dict[Path, str]) -> tuple[l
     niftis = _niftis(labels)
     items = [Item(folder, str(folder.relative_to(input)) if folder != input else input.name) for folder in folders]
     by_name, _ = pair(items, niftis)
-    alone = [folders.count(folder) == 1 for folder in folders]  # else a name tells no series
-    files = [
-        tuple(segmentations.get(series.uid, ())) or ((label.path,) if label and is_alone else ())
-        for series, label, is_alone in zip(found, by_name, alone, strict=True)
+    named = [  # only where the name is that of one series
+        (label.path,) if label and folders.count(folder) == by_name.count(label) == 1 else ()
+        for folder, label in zip(folders, by_name, strict=True)
     ]
+    files = [tuple(segmentations.get(series.uid, own)) for series, own in zip(found, named, strict=True)]
     kept = [each for each in zip(found, folders, files, strict=True) if each[2]]
     if not kept:
         raise UserError(

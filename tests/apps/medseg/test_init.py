@@ -108,7 +108,7 @@ def test_a_table_tells_classes_patients_and_split(capsys):
     assert main(["medseg", "init", "xrays", "--overwrite", "--label_column", "finding_of_the_day"]) == 0
 
 
-def test_the_headers_of_dicom_files_tell_the_patients():
+def test_the_headers_of_dicom_files_tell_the_patients(capsys):
     for label in ("healthy", "ill"):
         for number in range(6):
             pixels = np.random.default_rng(number).integers(0, 255, (40, 40)).astype(np.uint8)
@@ -120,6 +120,9 @@ def test_the_headers_of_dicom_files_tell_the_patients():
     assert main(["medseg", "init", "xrays"]) == 0
     rows = split_of("xrays_split.csv")
     assert {row["patient"] for row in rows} == {f"{label}-{n}" for label in ("healthy", "ill") for n in range(3)}
+    Path("xrays/ill/junk.dcm").write_text("junk")
+    assert main(["medseg", "init", "xrays", "--overwrite"]) == 2
+    assert "junk.dcm: is not a DICOM file" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_told(capsys):

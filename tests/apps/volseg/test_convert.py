@@ -149,6 +149,16 @@ def test_series_without_suffix_are_known_for_dicom(capsys):
     assert "studies: holds DICOM files, but a training reads NIfTI." in capsys.readouterr().err
 
 
+def test_labels_whose_name_fits_several_series_are_taken_for_none(capsys):
+    for name in ("a", "b"):
+        write_series(Path("studies", name, "images"), Grid(shape=SHAPE), series=f"1.2.{ord(name)}")
+    with DicomSource(Path("studies/a/images")) as source:
+        labels = nibabel.Nifti1Image(np.ones(SHAPE[::-1], np.uint8), source.geometry.affine)
+    nibabel.save(labels, "studies/images.nii.gz")
+    assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 2
+    assert "studies: none of its 2 series has labels in studies" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_told(capsys):
     write_series(Path("studies/a"), Grid(shape=SHAPE))
     assert main(["volseg", "convert", "--input", "studies", "--output", "made"]) == 2
