@@ -18,21 +18,20 @@ QUERIES = 256  # at once; their scores stay in a processor's cache for some thou
 
 
 def are_few(x: Tensor) -> bool:
-    """Tell whether the map of all pairs of (B, N, C) is a mebibyte at most, and quicker made than lots of queries."""
-    return x.shape[1] <= 512
+    """Tell whether the map of all pairs of (B, N, C) stays in a cache, and is quicker made than lots of queries."""
+    return x.shape[1] <= 640
 
 
 def whole(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return O (B, N, C) for q and k (B, N, K) and v (B, N, C), with the map of all pairs."""
+    """Return O (B, M, C) for queries (B, M, K), keys (B, N, K) and values (B, N, C), with the map of all pairs."""
     return torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)), -1), v)
 
 
 def position_attention(q: Tensor, k: Tensor, v: Tensor, at_once: int = QUERIES) -> Tensor:
     """Return O (B, N, C) for q and k (B, N, K) and v (B, N, C), so many queries at once."""
-    keys, output = k.transpose(1, 2), torch.empty_like(v)
+    output = torch.empty_like(v)
     for start in range(0, q.shape[1], at_once):
-        weights = _exponentials(q[:, start : start + at_once], keys)
-        output[:, start : start + at_once] = torch.bmm(weights, v) / weights.sum(dim=-1, keepdim=True)
+        output[:, start : start + at_once] = whole(q[:, start : start + at_once], k, v)
     return output
 
 
@@ -43,20 +42,13 @@ def position_attention_gradients(
     grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for start in range(0, q.shape[1], QUERIES):
         part = slice(start, start + QUERIES)
-        weights = _exponentials(q[:, part], k.mT)
-        weights.div_(weights.sum(dim=-1, keepdim=True))
+        weights = torch.softmax(torch.bmm(q[:, part], k.mT), -1)
         grad_v.baddbmm_(weights.mT, grad[:, part])
         inner = (grad[:, part] * output[:, part]).sum(-1, keepdim=True)
         grad_scores = torch.bmm(grad[:, part], v.mT).sub_(inner).mul_(weights)
         grad_q[:, part] = torch.bmm(grad_scores, k)
         grad_k.baddbmm_(grad_scores.mT, q[:, part])
     return grad_q, grad_k, grad_v
-
-
-def _exponentials(some: Tensor, keys: Tensor) -> Tensor:
-    """Return the softmax of queries' scores before it is divided by its sum; in place, as each copy is large."""
-    scores = torch.bmm(some, keys)
-    return scores.sub_(scores.amax(dim=-1, keepdim=True)).exp_()
 
 
 class PositionAttention(torch.autograd.Function):
