@@ -189,12 +189,22 @@ def test_a_second_run_skips_what_is_done_and_redoes_what_changed(tmp_path, toy):
     path, _ = LOSSLESS["png rgb"](tmp_path)
     output = tmp_path / "out.png"
     infer(output, [path], **toy)
+    first = output.stat().st_mtime_ns
+    infer(output, [path], **toy)
+    assert output.stat().st_mtime_ns == first
+    infer(output, [path], tile=9, **toy)
+    assert output.stat().st_mtime_ns > first
+
+
+def test_what_somebody_changed_since_is_replaced_only_when_asked(tmp_path, toy):
+    path, _ = LOSSLESS["png rgb"](tmp_path)
+    output = tmp_path / "out.png"
+    infer(output, [path], **toy)
     output.write_bytes(b"mark")
     infer(output, [path], **toy)
+    with pytest.raises(UserError, match="exists already; give --overwrite"):
+        infer(output, [path], tile=9, **toy)
     assert output.read_bytes() == b"mark"
-    infer(output, [path], tile=9, **toy)
-    assert read_image(output).shape == (3, 42, 60)
-    output.write_bytes(b"mark")
     infer(output, [path], tile=9, overwrite=True, **toy)
     assert read_image(output).shape == (3, 42, 60)
 
