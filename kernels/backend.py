@@ -47,6 +47,11 @@ def use_backend(backend: Backend) -> Iterator[None]:
         _chosen = before
 
 
+def is_reference() -> bool:
+    """Tell whether plain PyTorch is asked for."""
+    return _chosen == "reference"
+
+
 def is_exporting() -> bool:
     """Tell whether torch.export runs; `torch.compiler.is_exporting()` of torch 2.11 is true while it compiles too."""
     return torch.compiler._is_exporting_flag
@@ -68,7 +73,7 @@ def runs_on_triton(operation: str, x: Tensor, obstacle: str = "") -> bool:
     Raises:
         RuntimeError: kernels are asked for and this one cannot run; the message says why.
     """
-    if _chosen == "reference":
+    if is_reference():
         return False
     if not HAS_TRITON or torch.jit.is_tracing() or is_exporting():
         if _chosen == "triton":

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.heads import check_heads, join_heads, split_heads
+from ..blocks.linear import Linear
 
 # B batch, N tokens, h heads, d channels of a head, K = N // 2 + 1 frequencies
 
@@ -37,7 +38,7 @@ class AdaptiveSpectralMixer(nn.Module):
         self.gain = nn.Parameter(torch.ones(heads, frequencies, 1))
         self.bias = nn.Parameter(torch.full((heads, frequencies, 1), -0.1))
         self.change = (
-            nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, 2 * heads * frequencies)) if adaptive else None
+            nn.Sequential(Linear(dim, dim), nn.GELU(), Linear(dim, 2 * heads * frequencies)) if adaptive else None
         )
 
     def forward(self, x: Tensor) -> Tensor:

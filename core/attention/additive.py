@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ..blocks.convolution import normed
 from ..blocks.dimensions import CONVOLUTIONS
+from ..blocks.linear import Linear
 from .pooled_gate import weigh_channels
 
 
@@ -67,7 +68,7 @@ class MeanGate(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.score = nn.Linear(dim, dim, bias=False)
+        self.score = Linear(dim, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map."""

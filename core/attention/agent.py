@@ -11,6 +11,7 @@ from ...kernels.window_attention.layout import partition
 from ...kernels.window_attention.softmax import softmax_weights, written_out
 from ..blocks.channels_last import DepthwiseConvolution, PatchReduction
 from ..blocks.dimensions import ADAPTIVE_MEANS
+from ..blocks.linear import Linear
 from ..blocks.resampling import linear_resize
 from .token_weights import TokenWeights, between_all, numbered, shared_out
 
@@ -81,14 +82,14 @@ class AgentAttention(nn.Module):
         axes, total = len(size), agents ** len(size)
         self.heads = heads
         self.size = list(size)
-        self.q = nn.Linear(dim, dim, bias=qkv_bias)
+        self.q = Linear(dim, dim, bias=qkv_bias)
         self.reduce = PatchReduction(dim, reduction, axes) if reduction > 1 else nn.Identity()
-        self.kv = nn.Linear(dim, 2 * dim, bias=qkv_bias)
+        self.kv = Linear(dim, 2 * dim, bias=qkv_bias)
         self.pool = ADAPTIVE_MEANS[axes](agents)
         self.gather_bias = AgentBias(heads, total, [length // reduction for length in size])
         self.read_bias = AgentBias(heads, total, size)
         self.local = DepthwiseConvolution(dim, 3, axes)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""

@@ -1,14 +1,15 @@
 """Attention of each region of a map to the few regions that it is routed to."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.heads import join_heads, split_heads
+from ...kernels.linear import linear
 from ...kernels.routed_attention import routed_attention
 from ...kernels.window_attention.layout import cropped, padded, padded_sizes, partition, unpartition
 from ...kernels.window_attention.softmax import softmax_weights
 from ..blocks.channels_last import DepthwiseConvolution
+from ..blocks.linear import Linear
 from .token_weights import TokenWeights, numbered
 
 # B batch, R regions, n positions of a region, t regions that one attends to, h heads, d channels of a head
@@ -57,9 +58,9 @@ class BiLevelRoutingAttention(nn.Module):
         if dim % heads or self.qk_dim % heads:
             raise ValueError(f"heads {heads} must divide dim {dim} and qk_dim {self.qk_dim}")
         self.dim, self.heads, self.regions, self.topk, self.floor = dim, heads, regions, topk, floor
-        self.qkv = nn.Linear(dim, 2 * self.qk_dim + dim, bias=qkv_bias)
+        self.qkv = Linear(dim, 2 * self.qk_dim + dim, bias=qkv_bias)
         self.local = DepthwiseConvolution(dim, kernel, spatial_dims)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""
@@ -109,7 +110,7 @@ class BiLevelRoutingAttention(nn.Module):
         scale = torch.ones_like(self.qkv.weight[:, :1])
         scale[: self.qk_dim] = float(self.heads) ** -0.5
         bias = self.qkv.bias
-        return F.linear(x, self.qkv.weight * scale, None if bias is None else bias * scale.squeeze(1))
+        return linear(x, self.qkv.weight * scale, None if bias is None else bias * scale.squeeze(1))
 
     def routes(self, qkv: Tensor, sizes: list[int], region: list[int]) -> Tensor:
         """Return the regions that each attends to, (B, R, t), for a padded map whose first `sizes` are real."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...kernels.channel_attention import mix_channels
 from ...kernels.heads import check_heads
+from ..blocks.linear import Linear
 
 
 class ChannelGroupAttention(nn.Module):
@@ -41,8 +42,8 @@ class ChannelGroupAttention(nn.Module):
         super().__init__()
         check_heads(dim, heads)
         self.heads, self.second, self.by_positions = heads, second, by_positions
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ...kernels.channel_attention import channel_scores, mix_channels
 from ...kernels.heads import check_heads
+from ..blocks.linear import Linear
 
 
 class CrossCovarianceAttention(nn.Module):
@@ -31,9 +32,9 @@ class CrossCovarianceAttention(nn.Module):
         super().__init__()
         check_heads(dim, heads)
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         self.attention_drop = nn.Dropout(attention_drop)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.linear import linear
 from ...kernels.window_attention.layout import WindowLayout, cut, partition, unpartition
 from ...kernels.window_attention.reference import attend
 from ..blocks.dimensions import CONVOLUTIONS
+from ..blocks.linear import Linear
 from .token_weights import TokenWeights, in_windows, numbered
 
 
@@ -49,12 +51,12 @@ class CrossShapedAttention(nn.Module):
         if dim % heads or heads % branches:
             raise ValueError(f"heads {heads} must divide dim {dim} and be a multiple of the {branches} branches")
         self.heads, self.stripe, self.whole = heads, stripe, whole
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         width = dim // branches
         self.encodings = nn.ModuleList(
             CONVOLUTIONS[axes](width, width, 3, padding=1, groups=width) for _ in range(branches)
         )
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ class CrossShapedAttention(nn.Module):
         for axis, encode in enumerate(self.encodings):
             window, missing = self._stripe(sizes, axis)
             own = None if bias is None else bias.view(3, branches, -1)[:, axis].flatten()
-            qkv = F.linear(x, weight[:, axis].flatten(0, 1), own)
+            qkv = linear(x, weight[:, axis].flatten(0, 1), own)
             if max(missing) > 0:  # padding by nothing copies
                 qkv = F.pad(qkv, missing)
             stripes = partition(qkv, window, False)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.linear import linear
 from ..blocks.dimensions import CONVOLUTIONS, INSTANCE_NORMS
 
 # B batch, C channels, M = ratio C channels inside, T taps of the kernel, n spatial axes, P positions
@@ -44,7 +45,7 @@ class DeformableGate(nn.Module):
         """Return the gated map."""
         features = self.narrow(x)
         columns_BPK = sampled_columns(features, self.offset(features), self.kernel)
-        seen_BPC = F.linear(columns_BPK, self.deformable.weight.flatten(1), self.deformable.bias)
+        seen_BPC = linear(columns_BPK, self.deformable.weight.flatten(1), self.deformable.bias)
         return x * torch.sigmoid(self.norm(seen_BPC)).transpose(1, 2).view_as(x)
 
 

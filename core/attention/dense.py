@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.softmax import attention_scores
+from ..blocks.linear import Linear
 from .token_weights import TokenWeights, between_all
 from .top_k import largest_softmax, top_k_attention
 
@@ -27,8 +28,8 @@ class SelfAttention(nn.Module):
         check_heads(dim, heads)
         self.heads = heads
         self.top_k = top_k
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""

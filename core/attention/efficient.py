@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.heads import join_heads, split_heads
+from ..blocks.linear import Linear
 from .token_weights import TokenWeights, between_all
 
 # B batch, N positions, h heads
@@ -33,8 +34,8 @@ class EfficientAttention(nn.Module):
         if any(width % heads for width in self.widths):
             raise ValueError(f"heads {heads} must divide the channels of keys and values, {self.widths}")
         self.heads = heads
-        self.qkv = nn.Linear(dim, 2 * self.widths[0] + self.widths[1])
-        self.proj = nn.Linear(self.widths[1], dim)
+        self.qkv = Linear(dim, 2 * self.widths[0] + self.widths[1])
+        self.proj = Linear(self.widths[1], dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...kernels.heads import check_heads, join_heads, split_heads
 from ..blocks.channels_last import PatchReduction, depthwise
+from ..blocks.linear import Linear
 from ..blocks.resampling import linear_resize
 from .performer import feature_attention
 
@@ -53,15 +54,15 @@ class FocusedLinearAttention(nn.Module):
         self.heads = heads
         self.power = power
         self.reduction = reduction
-        self.q = nn.Linear(dim, dim, bias=qkv_bias)
+        self.q = Linear(dim, dim, bias=qkv_bias)
         self.reduce = PatchReduction(dim, reduction, axes) if reduction > 1 else nn.Identity()
-        self.kv = nn.Linear(dim, 2 * dim, bias=qkv_bias)
+        self.kv = Linear(dim, 2 * dim, bias=qkv_bias)
         self.scale = nn.Parameter(torch.zeros(dim))
         self.positions = nn.Parameter(torch.zeros(1, dim, *(length // reduction for length in size)))
         self.kernels = nn.Parameter(torch.empty(width, 1, *[kernel] * axes))
         self.bias = nn.Parameter(torch.zeros(width))
         nn.init.kaiming_uniform_(self.kernels, a=5**0.5)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""

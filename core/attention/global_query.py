@@ -13,6 +13,7 @@ from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.layout import WindowLayout, cut, merge, padded
 from ...kernels.window_attention.reference import attend_apart, layout_mask
 from ..blocks.dimensions import CONVOLUTIONS, MAX_POOLS
+from ..blocks.linear import Linear
 from ..blocks.transformer import TransformerBlock
 from .token_weights import TokenWeights, in_windows, numbered
 from .window import RelativePositionBias, WindowAttention
@@ -42,9 +43,9 @@ class GlobalQueryAttention(nn.Module):
         check_heads(dim, heads)
         self.heads = heads
         self.window = list(window)
-        self.kv = nn.Linear(dim, 2 * dim, bias=kv_bias)
+        self.kv = Linear(dim, 2 * dim, bias=kv_bias)
         self.position = RelativePositionBias(heads, window)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor, query: Tensor) -> Tensor:

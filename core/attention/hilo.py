@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...kernels.heads import join_heads, split_heads
 from ...kernels.window_attention.layout import WindowLayout, cut
 from ...kernels.window_attention.softmax import softmax_weights
+from ..blocks.linear import Linear
 from .token_weights import TokenWeights, numbered, shared_out
 from .window import WindowAttention
 
@@ -74,7 +75,7 @@ class WindowHeads(WindowAttention):
 
     def __init__(self, dim: int, heads: int, width: int, window: Sequence[int], qkv_bias: bool) -> None:
         super().__init__(heads * width, heads, window, position_bias=False, short_axis="pad")
-        self.qkv = nn.Linear(dim, 3 * heads * width, bias=qkv_bias)
+        self.qkv = Linear(dim, 3 * heads * width, bias=qkv_bias)
 
 
 class MeanHeads(nn.Module):
@@ -93,9 +94,9 @@ class MeanHeads(nn.Module):
         super().__init__()
         self.heads = heads
         self.window = list(window)
-        self.q = nn.Linear(dim, heads * width, bias=qkv_bias)
-        self.kv = nn.Linear(dim, 2 * heads * width, bias=qkv_bias)
-        self.proj = nn.Linear(heads * width, heads * width)
+        self.q = Linear(dim, heads * width, bias=qkv_bias)
+        self.kv = Linear(dim, 2 * heads * width, bias=qkv_bias)
+        self.proj = Linear(heads * width, heads * width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what these heads give."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.softmax import softmax_weights
+from ..blocks.linear import Linear
 from .token_weights import TokenWeights, between_all
 
 # B batch, h heads, N tokens, d channels of a head, R patterns
@@ -54,10 +55,10 @@ class InstanceSparseAttention(nn.Module):
         narrow = dim // heads // reduction
         self.heads, self.active, self.threshold, self.sparse = heads, active, threshold, True
         self.kept = math.ceil(keep * tokens)
-        self.qkv = nn.Linear(dim, 3 * dim, qkv_bias)
-        self.proj = nn.Linear(dim, dim)
-        self.narrow_query = nn.Linear(dim // heads, narrow)
-        self.narrow_key = nn.Linear(dim // heads, narrow)
+        self.qkv = Linear(dim, 3 * dim, qkv_bias)
+        self.proj = Linear(dim, dim)
+        self.narrow_query = Linear(dim // heads, narrow)
+        self.narrow_key = Linear(dim // heads, narrow)
         self.gather_keys = nn.Parameter(torch.nn.init.trunc_normal_(torch.empty(tokens, patterns), std=0.02))
         self.patterns = nn.Parameter(torch.nn.init.trunc_normal_(torch.empty(tokens, patterns), std=0.02))
 

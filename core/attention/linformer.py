@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.heads import check_heads, join_heads, split_heads
+from ..blocks.linear import Linear
 from .top_k import top_k_attention
 
 # B batch, h heads, N tokens, r mixtures
@@ -42,11 +43,11 @@ class LinformerAttention(nn.Module):
         self.length = length
         self.top_k = top_k
         self.width = dim // heads
-        self.q = nn.Linear(dim, dim, bias=False)
+        self.q = Linear(dim, dim, bias=False)
         parts, width = 1 if shared else 2, self.width if one_head else dim
-        self.kv = nn.Linear(dim, parts * width, bias=False)
+        self.kv = Linear(dim, parts * width, bias=False)
         self.mixing = nn.Parameter(torch.empty(parts, length, rank).uniform_(-(rank**-0.5), rank**-0.5))
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""

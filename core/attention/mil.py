@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...kernels.gated_attention_pool import attention_pool, gated_attention_pool, mask_ranks
 from ...kernels.gated_attention_pool.reference import wide
+from ..blocks.linear import Linear
 
 
 class GatedAttention(nn.Module):
@@ -24,9 +25,9 @@ class GatedAttention(nn.Module):
     def __init__(self, dim: int, branches: int, hidden: int = 128) -> None:
         super().__init__()
         self.heads = 1
-        self.content = nn.Linear(dim, hidden)
-        self.gate = nn.Linear(dim, hidden)
-        self.score = nn.Linear(hidden, branches)
+        self.content = Linear(dim, hidden)
+        self.gate = Linear(dim, hidden)
+        self.score = Linear(hidden, branches)
 
     def forward(self, patches: Tensor, top_k: int = 0, ranks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what is pooled and the scores; `ranks` (1, branches, m) of the `top_k` highest are masked."""
@@ -55,8 +56,8 @@ class QueryAttention(nn.Module):
         self.heads = heads
         self.queries = nn.Parameter(torch.empty(branches, dim))
         nn.init.normal_(self.queries, std=1e-6)
-        self.query = nn.ModuleList(nn.Linear(dim, dim) for _ in range(branches))
-        self.key = nn.ModuleList(nn.Linear(dim, dim) for _ in range(branches))
+        self.query = nn.ModuleList(Linear(dim, dim) for _ in range(branches))
+        self.key = nn.ModuleList(Linear(dim, dim) for _ in range(branches))
 
     def forward(self, patches: Tensor, top_k: int = 0, ranks: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what is pooled and the scores; `ranks` (heads, branches, m) of the `top_k` highest are masked."""
@@ -93,8 +94,8 @@ class HeadMerge(nn.Module):
     def __init__(self, dim: int, heads: int = 8, dropout: float = 0.1) -> None:
         super().__init__()
         self.heads = heads
-        self.value = nn.Linear(dim, dim)
-        self.out = nn.Linear(dim, dim)
+        self.value = Linear(dim, dim)
+        self.out = Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 

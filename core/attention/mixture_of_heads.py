@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...kernels.heads import check_heads, join_heads, split_heads
 from ...kernels.window_attention.softmax import softmax_weights
+from ..blocks.linear import Linear
 from .offsets import offset_index
 from .token_weights import TokenWeights, between_all
 
@@ -51,14 +52,14 @@ class MixtureOfHeadsAttention(nn.Module):
         self.heads, self.shared, self.active = heads, shared, active
         self.spans = [max(side - 1, 1) for side in resolution]
         self.log_positions = math.log(math.prod(resolution))
-        self.qkv = nn.Linear(dim, 3 * dim, qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, qkv_bias)
+        self.proj = Linear(dim, dim)
         self.temperature = nn.Parameter(torch.full((heads, 1, 1), math.log(math.expm1(1 / 0.24))))
         self.query_embedding = nn.Parameter(torch.nn.init.trunc_normal_(torch.empty(heads, 1, dim // heads), std=0.02))
-        self.position = nn.Sequential(nn.Linear(len(resolution), hidden), nn.ReLU(), nn.Linear(hidden, heads))
-        self.route = nn.Linear(dim, heads - shared, bias=False)
-        self.weigh_shared = nn.Linear(dim, shared, bias=False) if shared > 1 else None
-        self.weigh_kinds = nn.Linear(dim, 2, bias=False) if shared > 0 else None
+        self.position = nn.Sequential(Linear(len(resolution), hidden), nn.ReLU(), Linear(hidden, heads))
+        self.route = Linear(dim, heads - shared, bias=False)
+        self.weigh_shared = Linear(dim, shared, bias=False) if shared > 1 else None
+        self.weigh_kinds = Linear(dim, 2, bias=False) if shared > 0 else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map; the residual is the caller's."""

@@ -16,6 +16,7 @@ from ...kernels.neighborhood_attention import neighborhood_attention
 from ...kernels.neighborhood_attention.axis import Axis, visible
 from ...kernels.window_attention.layout import cropped, padded
 from ...kernels.window_attention.softmax import softmax_weights
+from ..blocks.linear import Linear
 from .token_weights import TokenWeights, numbered
 
 
@@ -68,11 +69,11 @@ class NeighborhoodAttention(nn.Module):
             raise ValueError(f"a position bias wants odd kernels, not {self.kernel}")
         self.heads = heads
         self.pad_short = pad_short
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         self.bias = nn.Parameter(torch.empty(heads, *(2 * k - 1 for k in self.kernel))) if position_bias else None
         if self.bias is not None:
             nn.init.trunc_normal_(self.bias, std=0.02)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:

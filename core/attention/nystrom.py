@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...kernels.heads import join_heads, split_heads
+from ..blocks.linear import Linear
 
 # B batch, h heads, N tokens, m landmarks, d channels of a head
 
@@ -97,11 +98,11 @@ class NystromAttention(nn.Module):
         self.heads = heads
         self.landmarks = landmarks
         self.iterations = iterations
-        self.qkv = nn.Linear(dim, 3 * heads * width, bias=False)
+        self.qkv = Linear(dim, 3 * heads * width, bias=False)
         self.local = (
             nn.Conv2d(heads, heads, (kernel, 1), padding=(kernel // 2, 0), groups=heads, bias=False) if kernel else None
         )
-        self.proj = nn.Linear(heads * width, dim)
+        self.proj = Linear(heads * width, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the mixed map; `mask` (B, N) is true for the tokens that take part, all by default."""

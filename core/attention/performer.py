@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels.heads import check_heads, join_heads, split_heads
+from ..blocks.linear import Linear
 
 # B batch, h heads, N tokens, d channels of a head, m features
 
@@ -80,8 +81,8 @@ class PerformerAttention(nn.Module):
         self.relu = kernel == "relu"
         self.directions: Tensor
         self.register_buffer("directions", orthogonal_directions(count, width))
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks.dimensions import CONVOLUTIONS
+from ..blocks.linear import Linear
 from .pooled_gate import pooled_by, weigh_channels
 
 # N images, C channels, M = C / 2 channels inside, L positions
@@ -48,12 +49,12 @@ class PolarizedChannelGate(nn.Module):
         super().__init__()
         inside = dim // 2
         self.score = CONVOLUTIONS[spatial_dims](dim, 1, 1, bias=False)
-        self.value = nn.Linear(dim, inside, bias=False)
+        self.value = Linear(dim, inside, bias=False)
         narrow = inside // 4
         self.expand = (
-            nn.Sequential(nn.Linear(inside, narrow), nn.LayerNorm(narrow), nn.ReLU(), nn.Linear(narrow, dim))
+            nn.Sequential(Linear(inside, narrow), nn.LayerNorm(narrow), nn.ReLU(), Linear(narrow, dim))
             if deep
-            else nn.Linear(inside, dim, bias=False)
+            else Linear(inside, dim, bias=False)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,8 +74,8 @@ class PolarizedSpatialGate(nn.Module):
     def __init__(self, dim: int, value_softmax: bool = False) -> None:
         super().__init__()
         self.value_softmax = value_softmax
-        self.query = nn.Linear(dim, dim // 2, bias=False)
-        self.value = nn.Linear(dim, dim // 2, bias=False)
+        self.query = Linear(dim, dim // 2, bias=False)
+        self.value = Linear(dim, dim // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..blocks.dimensions import CONVOLUTIONS
+from ..blocks.linear import Linear
 
 Pooling = Literal["softmax", "sum", "mean_and_max"]
 
@@ -39,8 +40,8 @@ class PooledChannelGate(nn.Module):
             raise ValueError(f"pooling must be 'softmax', 'sum' or 'mean_and_max', not {pooling!r}")
         self.pooling = pooling
         self.score = CONVOLUTIONS[spatial_dims](dim, 1, 1) if pooling == "softmax" else None
-        self.squeeze = nn.Linear(dim, dim // reduction, bias)
-        self.excite = nn.Linear(dim // reduction, dim, bias)
+        self.squeeze = Linear(dim, dim // reduction, bias)
+        self.excite = Linear(dim // reduction, dim, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map."""

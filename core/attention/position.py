@@ -1,9 +1,9 @@
 """Attention between all positions of a map, whose own features are kept beside it."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels.linear import linear
 from ...kernels.position_attention import position_attention
 from ...kernels.window_attention.softmax import softmax_weights
 from ..blocks.dimensions import CONVOLUTIONS
@@ -62,7 +62,7 @@ class PositionAttention(nn.Module):
         weights = [self.query.weight.flatten(1), self.key.weight.flatten(1), self.value.weight.flatten(1)]
         biases = torch.cat([query_bias, key_bias, value_bias])
         narrow = query_bias.shape[0]
-        q_BNK, k_BNK, v_BNC = F.linear(tokens_BNC, torch.cat(weights), biases).split(
+        q_BNK, k_BNK, v_BNC = linear(tokens_BNC, torch.cat(weights), biases).split(
             [narrow, narrow, value_bias.shape[0]], dim=-1
         )
         return q_BNK, k_BNK, v_BNC

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ...kernels.heads import check_heads, join_heads, split_heads
 from ..blocks.channels_last import depthwise
 from ..blocks.dimensions import CONVOLUTIONS
+from ..blocks.linear import Linear
 
 # B batch, h heads, N positions, m landmarks, d channels of a head
 
@@ -70,13 +71,13 @@ class SoftmaxFreeAttention(nn.Module):
         width = dim // heads
         self.heads = heads
         self.iterations = iterations
-        self.q = nn.Linear(dim, dim, bias=bias)
-        self.v = nn.Linear(dim, dim, bias=bias)
+        self.q = Linear(dim, dim, bias=bias)
+        self.v = Linear(dim, dim, bias=bias)
         self.landmarks = CONVOLUTIONS[spatial_dims](width, width, ratio, ratio, bias=False)
         self.norm = nn.LayerNorm(width)
         self.kernels = nn.Parameter(torch.empty(heads, 1, *[kernel] * spatial_dims))
         nn.init.kaiming_uniform_(self.kernels, a=5**0.5)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map."""

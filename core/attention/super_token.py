@@ -10,6 +10,7 @@ from ...kernels.window_attention.layout import WindowLayout, cut, merge, padded_
 from ..blocks.channels_last import DepthwiseConvolution
 from ..blocks.dimensions import BATCH_NORMS
 from ..blocks.drop_path import DropPath
+from ..blocks.linear import Linear
 from .dense import SelfAttention
 
 # B batch, G cells and super tokens, P positions of a cell, K = 3 ** axes neighbours of a cell, itself included
@@ -136,9 +137,9 @@ class SuperTokenBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim, 1e-6)
         self.mixer = SuperTokenAttention(dim, heads, cell, iterations, qkv_bias)
         self.norm2 = BATCH_NORMS[axes](dim)
-        self.expand = nn.Linear(dim, hidden)
+        self.expand = Linear(dim, hidden)
         self.local = DepthwiseConvolution(hidden, 3, axes)
-        self.contract = nn.Linear(hidden, dim)
+        self.contract = Linear(hidden, dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...kernels.heads import check_heads, join_heads
 from ...kernels.window_attention import projected_window_attention
 from ...kernels.window_attention.layout import WindowLayout, cut, merge
+from ..blocks.linear import Linear
 from .offsets import offset_index
 from .token_weights import TokenWeights, in_windows, numbered, window_scores
 from .top_k import largest_softmax
@@ -114,9 +115,9 @@ class WindowAttention(nn.Module):
         self.short_axis = short_axis
         self.attention_drop = attention_drop
         self.top_k = top_k
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         self.position = RelativePositionBias(heads, window) if position_bias else None
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:

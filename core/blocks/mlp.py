@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ...kernels.backend import runs_on_cpu
 from .dimensions import CONVOLUTIONS
+from .linear import Linear
 
 LOT = 2**18
 """Hidden numbers for each thread of a CPU that stay in its caches."""
@@ -25,7 +26,7 @@ class FeedForward(nn.Sequential):
     def __init__(self, dim: int, ratio: float = 4.0, drop: float = 0.0, approximate: str = "none") -> None:
         hidden = int(dim * ratio)
         super().__init__(
-            nn.Linear(dim, hidden), nn.GELU(approximate), nn.Dropout(drop), nn.Linear(hidden, dim), nn.Dropout(drop)
+            Linear(dim, hidden), nn.GELU(approximate), nn.Dropout(drop), Linear(hidden, dim), nn.Dropout(drop)
         )
         self.hidden = hidden
 

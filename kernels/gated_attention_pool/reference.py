@@ -10,8 +10,9 @@ Shapes: N instances, C their channels, L hidden channels, K branches; V, U (L, C
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from ..linear import linear
 
 MASKED = -1e9
 """The score of a masked instance: finite, so that a bag that is masked as a whole still has equal shares."""
@@ -73,7 +74,7 @@ def wide(x: Tensor) -> Tensor:
 
 def _gated(patches: Tensor, gates: Tensor, bias: Tensor) -> Tensor:
     """Return tanh(z_V) * sigmoid(z_U), (n, L), of instances (n, C)."""
-    content, gate = F.linear(patches, gates, bias).chunk(2, 1)
+    content, gate = linear(patches, gates, bias).chunk(2, 1)
     return torch.tanh(content) * torch.sigmoid(gate)
 
 

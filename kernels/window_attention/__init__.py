@@ -3,11 +3,11 @@
 from math import prod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..backend import HAS_TRITON, runs_on_cpu, runs_on_triton
 from ..group_attention import group_attention
+from ..linear import linear
 from . import reference
 from .groups import window_groups
 from .layout import WindowLayout, whole_sizes
@@ -81,20 +81,20 @@ def projected_window_attention(
     """
     if torch.jit.is_scripting():
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
-        return F.linear(mixed, proj_weight, proj_bias)
+        return linear(mixed, proj_weight, proj_bias)
     shape = [3, heads, qkv_weight.shape[0] // 3 // heads]
     on_triton = HAS_TRITON and runs_on_triton("window_attention", x, triton.obstacle(shape[2], layout, drop))
     in_turns = not on_triton and _in_turns(x, x.shape[1:-1], heads, bias, layout, drop)
     if not on_triton and not in_turns:
         mixed = reference.projected_window_attention(x, qkv_weight, qkv_bias, heads, bias, layout, drop)
-        return F.linear(mixed, proj_weight, proj_bias)
+        return linear(mixed, proj_weight, proj_bias)
     if in_turns and not torch.is_grad_enabled():
         table = None if bias is None else bias.flatten(1)
         groups = window_groups(x.shape[1:-1], layout)
         return projected_groups(x, (qkv_weight, qkv_bias), (proj_weight, proj_bias), heads, table, groups)
     fill = None if qkv_bias is None else qkv_bias.view(shape)
-    mixed = window_attention(F.linear(x, qkv_weight, qkv_bias).unflatten(-1, shape), bias, layout, fill)
-    return F.linear(mixed.flatten(-2), proj_weight, proj_bias)
+    mixed = window_attention(linear(x, qkv_weight, qkv_bias).unflatten(-1, shape), bias, layout, fill)
+    return linear(mixed.flatten(-2), proj_weight, proj_bias)
 
 
 def _in_turns(

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..group_attention.groups import Group
 from ..group_attention.reference import added_scores, in_batch
 from ..heads import join_heads, split_heads
+from ..linear import linear
 
 NUMBERS = 2**18  # of queries, keys and values at once
 
@@ -46,9 +47,9 @@ def projected_groups(
             tokens = rows.index_select(0, answering.flatten()).view(*answering.shape, C)
             if group.padded is not None:
                 tokens.masked_fill_(group.padded[:, None], 0.0)
-            q, k, v = (split_heads(each, heads) for each in F.linear(tokens, *qkv).chunk(3, -1))
+            q, k, v = (split_heads(each, heads) for each in linear(tokens, *qkv).chunk(3, -1))
             q = q if group.own is None else q.index_select(2, group.own)
             y_GhNd = F.scaled_dot_product_attention(q, k, v, added)
-            y = F.linear(join_heads(y_GhNd).flatten(0, 1), *proj)
+            y = linear(join_heads(y_GhNd).flatten(0, 1), *proj)
             mixed.index_copy_(0, asking.flatten(), y.to(mixed.dtype))  # autocast may have made it narrower
     return mixed.view(*x.shape[:-1], -1)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..heads import join_heads, split_heads
+from ..linear import linear
 from .layout import WindowLayout, cut, kept_window_mask, merge, window_mask
 from .softmax import is_written_out, softmax_attention, written_out
 
@@ -42,7 +43,7 @@ def projected_window_attention(
 ) -> Tensor:
     """Return O (B, *spatial, C) for x (B, *spatial, C), of which queries, keys and values are made."""
     sizes = x.shape[1:-1]
-    windows = F.linear(cut(x, layout), qkv_weight, qkv_bias)
+    windows = linear(cut(x, layout), qkv_weight, qkv_bias)
     return merge(attend(windows, heads, bias, layout_mask(sizes, layout, windows), drop), sizes, layout)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ....core.attention.volume_groups import VolumeGroupAttention
+from ....core.blocks.linear import Linear
 from ....core.blocks.transformer import TransformerBlock
 from ....kernels.window_attention.layout import partition, unpartition
 
@@ -50,7 +51,7 @@ class PatchMerging(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(8 * dim)
-        self.reduction = nn.Linear(8 * dim, 2 * dim, bias=False)
+        self.reduction = Linear(8 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the merged tokens; of eight, the one that is next along the width comes second."""
@@ -71,7 +72,7 @@ class Expansion(nn.Module):
     def __init__(self, dim: int, dim_out: int, factor: tuple[int, int, int]) -> None:
         super().__init__()
         self.factor = list(factor)
-        self.expand = nn.Linear(dim, factor[0] * factor[1] * factor[2] * dim_out, bias=False)
+        self.expand = Linear(dim, factor[0] * factor[1] * factor[2] * dim_out, bias=False)
         self.norm = nn.LayerNorm(dim_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class Head(nn.Module):
     def __init__(self, dim: int, num_classes: int, patch: tuple[int, int, int]) -> None:
         super().__init__()
         self.expansion = Expansion(dim, dim, patch)
-        self.classify = nn.Linear(dim, num_classes, bias=False)
+        self.classify = Linear(dim, num_classes, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -256,7 +257,7 @@ class DFormer(nn.Module):
         self.bottleneck_norm = nn.LayerNorm(widths[-1])
         upward = range(steps - 1, -1, -1)
         self.expansions = nn.ModuleList(Expansion(widths[i + 1], widths[i], (2, 2, 2)) for i in upward)
-        self.fusions = nn.ModuleList(nn.Linear(2 * widths[i], widths[i]) for i in upward)
+        self.fusions = nn.ModuleList(Linear(2 * widths[i], widths[i]) for i in upward)
         self.decoder = nn.ModuleList(stage(i) for i in upward)
         self.norm = nn.LayerNorm(dim)
         self.heads = nn.ModuleList(Head(widths[i], num_classes, tuple(patch)) for i in range(supervised))

@@ -10,11 +10,11 @@ branch (1 if gated, else heads).
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....core.attention.mil import GatedAttention, HeadMerge, QueryAttention, draw_ranks
 from ....kernels.heads import check_heads
+from ....kernels.linear import linear
 
 
 class BagOutputs(NamedTuple):
@@ -50,7 +50,7 @@ class BagReduction(nn.Linear):
         """Return the patches."""
         if bag.dim() != 3 or bag.shape[0] != 1:
             raise ValueError(f"one bag (1, patches, channels) is taken at a time, not {list(bag.shape)}")
-        return torch.relu_(F.linear(bag[0], self.weight))
+        return torch.relu_(linear(bag[0], self.weight))
 
 
 class BranchMean(nn.Module):
