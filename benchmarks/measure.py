@@ -21,6 +21,7 @@ from foveal.core.bench.measure import CLOCK as CLOCK
 from foveal.core.bench.measure import UNIT, in_fresh_python, machine, medians, peak_megabytes
 from foveal.core.bench.measure import status_megabytes as status_megabytes
 from foveal.core.weights.card import Card
+from foveal.kernels import use_backend
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -160,8 +161,8 @@ def compare_forms(script: str | None, rows: Rows, checked: Rows, limit: float, n
         name: of the row.
     """
     torch.manual_seed(0)
-    difference = _difference(*checked[name](), limit) if name in checked else "-"
-    forms = rows[name]()
+    difference = _difference(*_forms(checked, name), limit) if name in checked else "-"
+    forms = _forms(rows, name)
     slow, fast = medians([*forms], 1)
     if slow + fast < SHORT:
         slow, fast = medians([*forms], min(50, int(SHORT / (slow + fast))))
@@ -176,6 +177,17 @@ def compare_forms(script: str | None, rows: Rows, checked: Rows, limit: float, n
         f"| {what} | {_ms(slow)} | {_ms(fast)} | {slow / fast:.2f}x "
         f"| {large:.0f} | {small:.0f} | {small / large:.2f}x | {difference} |"
     )
+
+
+def _forms(rows: Rows, name: str) -> Forms:
+    """Return the forms of a row; the layers that the plain form has of ours compute as PyTorch's own do."""
+    plain, ours = rows[name]()
+
+    def plainly() -> Found:
+        with use_backend("reference"):
+            return plain()
+
+    return plainly, ours
 
 
 def _ms(seconds: float) -> str:
@@ -194,7 +206,7 @@ def _difference(plain: Callable[[], Found], ours: Callable[[], Found], limit: fl
 def form_megabytes(rows: Rows, name: str, form: str) -> float:
     """Return the peak memory of one form of a row."""
     torch.manual_seed(0)
-    return peak_megabytes(rows[name]()[form == "ours"])
+    return peak_megabytes(_forms(rows, name)[form == "ours"])
 
 
 def own_megabytes(call: Callable[[], object]) -> float:
