@@ -93,6 +93,7 @@ class RunRecord(Callback):
                 "data": fingerprint(trainer.datamodule),
                 "monitor": pl_module.monitor,
                 "monitor_mode": pl_module.monitor_mode,
+                "units": pl_module.units,
                 "earlier": earlier(self.manifest_path),
             }
             write_json(self.manifest_path, self.manifest)

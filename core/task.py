@@ -37,6 +37,7 @@ class Task(L.LightningModule, ABC):
     app: ClassVar[str]
     monitor: ClassVar[str]  # the logged metric that chooses the best checkpoint
     monitor_mode: ClassVar[str] = "max"
+    units: ClassVar[dict[str, str]] = {}  # of the metrics that have one
     picture_titles: ClassVar[tuple[str, ...]]
     num_samples: ClassVar[int] = 3  # cases that are kept as pictures
     exhibit_kind: ClassVar[str] = "columns"  # how the report shows a case, see `core.report`

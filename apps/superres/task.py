@@ -34,6 +34,7 @@ class SuperResolution(Task):
 
     app = "superres"
     monitor = "val/psnr"
+    units: ClassVar[dict[str, str]] = {"psnr": "dB"}
     picture_titles = ("low resolution", "bicubic", "network", "truth")
     exhibit_kind = "slider"
     exhibit_facts: ClassVar[dict[str, Any]] = {"before": "bicubic", "after": "network"}

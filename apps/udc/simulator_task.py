@@ -47,6 +47,7 @@ class Simulation(AdversarialTask):
 
     app = "udc"
     monitor = "val/psnr"
+    units: ClassVar[dict[str, str]] = {"psnr": "dB"}
     picture_titles = ("clean", "simulated", "through the display")
     exhibit_kind = "slider"
     exhibit_facts: ClassVar[dict[str, Any]] = {"before": "simulated", "after": "through the display"}

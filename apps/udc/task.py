@@ -38,6 +38,7 @@ class Restoration(Task):
 
     app = "udc"
     monitor = "val/psnr"
+    units: ClassVar[dict[str, str]] = {"psnr": "dB"}
     picture_titles = ("through the display", "network", "truth")
     exhibit_kind = "slider"
     exhibit_facts: ClassVar[dict[str, Any]] = {"before": "through the display", "after": "network"}

@@ -21,7 +21,7 @@ from ...core.inference.streams import Source
 from ...core.inference.windows import whole
 from ...core.losses.deep_supervision import AuxiliarySupervision
 from ...core.messages import suggestion
-from ...core.metrics.segmentation import case_scores, class_scores
+from ...core.metrics.segmentation import COUNTS_SAMPLES, DISTANCES, case_scores, class_scores
 from ...core.outlines import numbered
 from ...core.planes import busiest, sheet
 from ...core.report.showcase import Exhibit
@@ -71,6 +71,7 @@ class VolumeSegmentation(Task):
         self.classes = classes
         self.scored = scored
         self.protocol = protocol
+        self.units = {} if protocol in COUNTS_SAMPLES else dict.fromkeys(DISTANCES, "mm")
         self.tolerance_mm = tolerance_mm
         self.tta = tta
         self.trained: Card | None = None  # the card of a checkpoint that is evaluated

@@ -199,4 +199,6 @@ PROTOCOLS: Mapping[str, Rule] = MappingProxyType(
 )
 COUNTS_SAMPLES = ("synapse2d", "synapse3d", "acdc")
 """Protocols whose published numbers are distances in samples."""
+DISTANCES = ("hd", "hd95", "assd", "rmsd")
+"""Measures in the unit of the spacing."""
 WITHOUT_DISTANCES = ("lits_mpunet",)

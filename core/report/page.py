@@ -6,7 +6,7 @@ import json
 import math
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -152,6 +152,12 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def measure(name: str, units: Mapping[str, str]) -> str:
+    """Write the name of a metric as words, with its unit: "hd95_liver" as "hd95 liver (mm)"."""
+    unit = next((units[part] for part in name.split("_") if part in units), "")
+    return f"{words(name)} ({unit})" if unit else words(name)
+
+
 def _files(first: str, others: Sequence[str]) -> str:
     """Return the text of a file of the templates, followed by those of the others that exist."""
     paths = [TEMPLATES / first, *(path for each in others if (path := TEMPLATES / each).is_file())]
@@ -174,6 +180,7 @@ def _environment() -> Environment:
         "number": number,
         "plain": plain,
         "words": words,
+        "measure": measure,
         "interval": interval_text,
         "json": json.dumps,
         "points": points,

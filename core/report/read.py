@@ -100,6 +100,11 @@ class Run:
         return next((each.facts["metric"] for stage in self.stages.values() for each in stage.shown), None)
 
     @property
+    def units(self) -> dict[str, str]:
+        """Units of the metrics that have one."""
+        return self.sessions[0].manifest.get("units", {})
+
+    @property
     def monitor(self) -> str | None:
         """The metric that chooses the best checkpoint; that of the ranking where the run does not tell."""
         return self.sessions[0].manifest.get("monitor", "").removeprefix("val/") or self.ranking

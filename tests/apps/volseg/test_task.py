@@ -110,6 +110,7 @@ class Wrong(Bright):
 
 def test_the_protocol_and_the_tolerance_are_those_of_the_config(tmp_path):
     task = made(tmp_path, Wrong(), protocol="synapse3d")
+    assert (task.units, made(tmp_path / "strict").units["hd95"]) == ({}, "mm")  # the script counts in voxels
     scores, _ = task.evaluate(case_of(task))
     assert {name: scores[name] for name in ("dice", "hd95")} == {"dice": 0, "hd95": 0}
     assert "nsd" not in scores

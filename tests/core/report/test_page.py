@@ -28,6 +28,19 @@ def test_it_tells_what_was_run_and_found(tmp_path: Path):
     assert "rank 1 of 7" in text
 
 
+def test_metrics_have_their_units(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST | {"units": {"psnr": "dB"}}))
+    text = written(folder)
+    for each in (
+        '<th scope="row">psnr (dB)</th>',
+        "bicubic psnr (dB)</button>",
+        '<span class="title">psnr (dB)</span>',
+    ):
+        assert each in text
+    assert "ssim (" not in text
+
+
 def test_nothing_is_fetched(tmp_path: Path):
     text = written(made_run(tmp_path / "light"))
     assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z/.]""", text)
