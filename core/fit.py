@@ -232,8 +232,9 @@ class TrainingCLI(LightningCLI):
         score = f": best {best.monitor} {best.best_model_score:.4g} in {self.folder / BEST}" if best else ""
         if not best and (self.folder / LAST).is_file():
             score = f"; no validation gave {self.model.monitor}, so that there is no {BEST}, but {self.folder / LAST}"
-        epochs = "1 epoch" if self.trainer.current_epoch == 1 else f"{self.trainer.current_epoch} epochs"
-        self._say(f"{epochs}, {self.trainer.global_step} steps done{score}")
+        done = {"epoch": self.trainer.current_epoch, "step": self.trainer.global_step}
+        told = ", ".join(f"{count} {each}{'s' * (count != 1)}" for each, count in done.items())
+        self._say(f"{told} done{score}")
 
     def _say(self, line: str) -> None:
         if self.trainer.is_global_zero:

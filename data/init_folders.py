@@ -304,4 +304,4 @@ def _counted(values: Iterable[Any]) -> str:
     counts = Counter(values)
     if len(counts) == 1:
         return str(next(iter(counts)))
-    return " or ".join(f"{value} ({count} files)" for value, count in counts.most_common())
+    return " or ".join(f"{value} ({count} file{'s' * (count != 1)})" for value, count in counts.most_common())

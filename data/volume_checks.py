@@ -82,8 +82,8 @@ def _check_channels(case: VolumeCase, found: int, wanted: int) -> None:
             f"network of {found} channels."
         )
     raise UserError(
-        f"{case.images[0]}: the case {case.name} has {found} channels, the network takes {wanted}; correct the data or "
-        "model.net.in_channels."
+        f"{case.images[0]}: the case {case.name} has {found} channel{'s' * (found != 1)}, the network takes {wanted}; "
+        "correct the data or model.net.in_channels."
     )
 
 

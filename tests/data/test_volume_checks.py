@@ -85,7 +85,7 @@ def test_what_cannot_be_used_is_told(tmp_path, changes, told):
 
 
 def test_too_few_channels_are_told(tmp_path):
-    with pytest.raises(UserError, match="the case a has 1 channels, the network takes 2"):
+    with pytest.raises(UserError, match="the case a has 1 channel, the network takes 2"):
         check_volume(case(tmp_path), 2, 3)
 
 
