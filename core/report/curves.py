@@ -84,7 +84,7 @@ def _panel(name: str, columns: dict[str, list[Point]]) -> Panel:
     return Panel(
         name,
         lines,
-        [(_across(each, across), f"{each:,.0f}") for each in marks(*across)],
+        [(_across(each, across), f"{each:,.0f}") for each in marks(*across) if each.is_integer()],
         [(_up(each, up), f"{each:.6g}") for each in marks(*up)],
         (min(steps), max(steps)),
     )

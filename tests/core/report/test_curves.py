@@ -40,6 +40,14 @@ def test_marks_are_round_and_inside(low, high):
     assert low - 1e-9 * abs(low) <= found[0] < found[-1] <= high * (1 + 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"), [([0], ["0"]), ([0, 1], ["0", "1"]), ([0, 40], ["0", "10", "20", "30", "40"])]
+)
+def test_marks_of_steps_are_whole(steps, told):
+    (panel,) = panels([{"step": step, "loss": 0.5} for step in steps])
+    assert [text for _, text in panel.steps] == told
+
+
 def test_a_metric_whose_name_ends_in_another_is_no_baseline_of_it():
     rows = [{"step": 1, "val/accuracy": 0.9, "val/balanced_accuracy": 0.8, "val/simple_accuracy": 0.5}]
     found = {panel.title: [line.label for line in panel.lines] for panel in panels(rows)}
