@@ -44,8 +44,8 @@ def export(
         weights: Name of shipped weights, or a checkpoint, safetensors file or the authors' checkpoint.
         output: The file to write.
         format: The kind of program: torchscript (C++ or bare PyTorch), pt2 (torch.export), aoti (compiled for this
-            kind of machine by AOTInductor, slow to write), onnx (other run times, needs foveal[onnx]), or safetensors
-            for the weights and the card alone.
+            kind of machine by AOTInductor, slow to write), onnx (other run times, needs foveal[onnx], slow to write),
+            or safetensors for the weights and the card alone.
         device: Where the program is checked, cpu or cuda; aoti compiles for it.
 
     Example:
