@@ -41,6 +41,16 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return _by_onednn(x, weight, bias)
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return A B (M, N) for matrices (M, K) and (K, N), computed as `linear` is."""
+    return linear(a, b.t())
+
+
+def transposed_product(a: Tensor, b: Tensor) -> Tensor:
+    """Return A^T B (N, K) for matrices (M, N) and (M, K), computed as `linear` is."""
+    return product(a.t(), b) if a.shape[1] <= b.shape[1] else product(b.t(), a).t()  # wide rows are quicker
+
+
 def _is_quicker_by_onednn(x: Tensor, weight: Tensor) -> bool:
     if not HAS_ONEDNN or not runs_on_cpu(x) or x.numel() * weight.shape[0] < WORK:
         return False
@@ -55,6 +65,8 @@ def _is_quicker_by_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if not weight.is_contiguous() and not weight.t().is_contiguous():
+        weight = weight.contiguous()  # of other layouts oneDNN has a form for checking alone, a thousand times as slow
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
@@ -81,6 +93,6 @@ class OneDNNLinear(torch.autograd.Function):
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (
             linear(grad, weight.t()) if needs_x else None,
-            rows.t() @ x.flatten(0, -2) if needs_weight else None,
+            transposed_product(rows, x.flatten(0, -2)) if needs_weight else None,
             rows.sum(0) if needs_bias else None,
         )

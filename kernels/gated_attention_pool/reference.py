@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..linear import linear
+from ..linear import linear, product, transposed_product
 
 MASKED = -1e9
 """The score of a masked instance: finite, so that a bag that is masked as a whole still has equal shares."""
-AT_ONCE = 4096
+AT_ONCE = 2048
 """Instances whose gates exist at the same time on a CPU: few enough for its caches, and as fast as all at once."""
 
 
@@ -42,10 +42,13 @@ def gated_attention_pool(
         ranks: (K, m) of the scores that are masked, 0 the highest; None masks none.
         at_once: instances whose gates exist at the same time; 0 for all.
     """
-    parts: list[Tensor] = []
-    for lot in [patches] if at_once == 0 else patches.split(at_once):  # an exported graph wants one of any size
-        parts.append(torch.addmm(score_bias.unsqueeze(1), score, _gated(lot, gates, gates_bias).t()))
-    scores = torch.cat(parts, 1)
+    if at_once == 0:  # an exported graph wants one of any size
+        scores = _scores(patches, gates, gates_bias, score, score_bias)
+    else:  # written into what is there already: pieces that are kept would cut the memory between lots up
+        scores = patches.new_empty(score.shape[0], patches.shape[0])
+        for start in range(0, patches.shape[0], at_once):
+            lot = patches[start : start + at_once]
+            scores[:, start : start + at_once] = _scores(lot, gates, gates_bias, score, score_bias)
     if ranks is not None:
         scores = mask_ranks(scores, top_k, ranks)
     return pool(scores, patches), wide(scores)
@@ -72,10 +75,11 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
 
 
-def _gated(patches: Tensor, gates: Tensor, bias: Tensor) -> Tensor:
-    """Return tanh(z_V) * sigmoid(z_U), (n, L), of instances (n, C)."""
-    content, gate = linear(patches, gates, bias).chunk(2, 1)
-    return torch.tanh(content) * torch.sigmoid(gate)
+def _scores(patches: Tensor, gates: Tensor, gates_bias: Tensor, score: Tensor, score_bias: Tensor) -> Tensor:
+    """Return s, (K, n), of instances (n, C)."""
+    content, gate = linear(patches, gates, gates_bias).chunk(2, 1)
+    gated = torch.tanh(content) * torch.sigmoid(gate)
+    return torch.addmm(score_bias.unsqueeze(1), score, gated.t())
 
 
 class GatedAttentionPool(torch.autograd.Function):
@@ -96,7 +100,7 @@ class GatedAttentionPool(torch.autograd.Function):
         kept, scores = [], patches.new_empty(len(score), len(patches))
         with torch.autocast(patches.device.type, enabled=False):
             for lot, found in zip(patches.split(AT_ONCE), scores.split(AT_ONCE, 1), strict=True):
-                kept.append(torch.addmm(gates_bias, lot, gates.t()))
+                kept.append(linear(lot, gates, gates_bias))
                 content, gate = kept[-1].chunk(2, 1)
                 found.copy_(torch.addmm(score_bias.unsqueeze(1), score, (content.tanh_() * gate.sigmoid_()).t()))
             scores = wide(scores) if ranks is None else mask_ranks(scores, top_k, ranks)
@@ -125,11 +129,11 @@ class GatedAttentionPool(torch.autograd.Function):
             content, gate = gated.chunk(2, 1)
             grad_score.addmm_(grad, content * gate)
             inner = _inner_gradient(grad.t() @ score, content, gate)
-            grad_gates.addmm_(inner.t(), lot)
+            grad_gates += transposed_product(inner, lot)
             grad_gates_bias += inner.sum(0)
             if grad_patches is not None:
                 place = grad_patches[start : start + AT_ONCE]
-                torch.mm(share.t().to(patches.dtype), grad_pooled, out=place).addmm_(inner, gates)
+                torch.addmm(product(inner, gates), share.t().to(patches.dtype), grad_pooled, out=place)
         return grad_patches, grad_gates, grad_gates_bias, grad_score, grad_score_bias.to(score.dtype), None, None
 
 
