@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..linear import linear, product
+from ..linear import linear, product, transposed_product
 
-QUERIES = 512  # at once; their scores stay in a processor's cache for some thousands of positions
+QUERIES = 256  # at once; their scores stay in a processor's cache for some thousands of positions
 
 
-def are_few(x: Tensor, at_once: int = QUERIES) -> bool:
+def are_few(x: Tensor) -> bool:
     """Tell whether the map of all pairs of (B, N, C) stays in a cache, and is quicker made than lots of queries."""
-    return x.shape[1] <= at_once
+    return x.shape[1] <= 512
 
 
 def whole(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -33,9 +33,10 @@ def position_attention(q: Tensor, k: Tensor, v: Tensor, at_once: int = QUERIES) 
     """Return O (B, N, C) for q and k (B, N, K) and v (B, N, C), so many queries at once."""
     output = torch.empty_like(v)
     for b in range(q.shape[0]):  # products of two matrices are quicker than those of two batches
+        keys, values = k[b].contiguous(), v[b].contiguous()
         for start in range(0, q.shape[1], at_once):
-            weights = torch.softmax(linear(q[b, start : start + at_once], k[b]), -1)
-            output[b, start : start + at_once] = product(weights, v[b])
+            weights = torch.softmax(linear(q[b, start : start + at_once], keys), -1)
+            output[b, start : start + at_once] = product(weights, values)
     return output
 
 
@@ -45,15 +46,16 @@ def position_attention_gradients(
     """Return the gradients of q, k and v for the gradient of the output, (B, N, C)."""
     grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for b in range(q.shape[0]):
+        keys, values = k[b].contiguous(), v[b].contiguous()
         for start in range(0, q.shape[1], QUERIES):
             part = slice(start, start + QUERIES)
             asking, given = q[b, part], grad[b, part]
-            weights = torch.softmax(linear(asking, k[b]), -1)
-            grad_v[b] += product(weights.t(), given)
+            weights = torch.softmax(linear(asking, keys), -1)
+            grad_v[b] += transposed_product(weights, given)
             inner = (given * output[b, part]).sum(-1, keepdim=True)
-            grad_scores = linear(given, v[b]).sub_(inner).mul_(weights)
-            grad_q[b, part] = product(grad_scores, k[b])
-            grad_k[b] += product(grad_scores.t(), asking)
+            grad_scores = linear(given, values).sub_(inner).mul_(weights)
+            grad_q[b, part] = product(grad_scores, keys)
+            grad_k[b] += transposed_product(grad_scores, asking)
     return grad_q, grad_k, grad_v
 
 
