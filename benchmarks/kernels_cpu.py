@@ -17,6 +17,7 @@ from torch import Tensor
 
 from foveal.kernels.dynamic_conv import dynamic_conv2d
 from foveal.kernels.gated_attention_pool import gated_attention_pool
+from foveal.kernels.linear import linear
 
 Form = Callable[..., Tensor]
 
@@ -70,6 +71,11 @@ def bag(instances: int, weights: bool = False, patches: bool = False, hidden: in
     return [torch.randn(instances, 512, requires_grad=patches), *drawn]
 
 
+def layer(grad: bool = False) -> list[Tensor]:
+    """Return tokens, weight and bias of a linear layer."""
+    return [torch.randn(shape, requires_grad=grad) for shape in [(25_088, 96), (288, 96), (288,)]]
+
+
 def dynamic_conv_5() -> Forms:
     """Dynamic convolution, 48 channels, 8 kernels of 5x5 a position, 128x128, forward."""
     return forward(plain_dynamic_conv, dynamic_conv2d, maps(5))
@@ -120,6 +126,16 @@ def gated_pool_small() -> Forms:
     return training(plain_pool, our_pool, bag(10_000, True, True))
 
 
+def linear_layer() -> Forms:
+    """Linear layer, 25,088 tokens, 96 channels to 288, forward."""
+    return forward(F.linear, linear, layer())
+
+
+def linear_layer_training() -> Forms:
+    """The same, forward and backward."""
+    return training(F.linear, linear, layer(True))
+
+
 ROWS = {
     "dynamic_conv_5": dynamic_conv_5,
     "dynamic_conv_5_training": dynamic_conv_5_training,
@@ -131,6 +147,8 @@ ROWS = {
     "gated_pool_large": gated_pool_large,
     "gated_pool_wide": gated_pool_wide,
     "gated_pool_small": gated_pool_small,
+    "linear_layer": linear_layer,
+    "linear_layer_training": linear_layer_training,
 }
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from .backend import use_backend
 from .channel_attention import channel_scores, mix_channels
 from .dynamic_conv import dynamic_conv2d, predicted_conv2d
 from .gated_attention_pool import gated_attention_pool
+from .linear import linear
 from .neighborhood_attention import neighborhood_attention
 from .position_attention import position_attention
 from .window_attention import window_attention
@@ -19,6 +20,7 @@ __all__ = [
     "channel_scores",
     "dynamic_conv2d",
     "gated_attention_pool",
+    "linear",
     "mix_channels",
     "neighborhood_attention",
     "position_attention",
