@@ -108,9 +108,9 @@ def find_place(
             if command == "fit" and checkpoint == "last":  # so that one command both begins and continues a training
                 return Place(name, folder, None)
             where = folder or f"any run folder {root / name}"
-            raise UserError(
-                f"--ckpt_path {checkpoint}: there is no {checkpoint}.ckpt in {where}. Run fit, or give a file."
-            )
+            has_last = folder and (folder / "last.ckpt").is_file()
+            remedy = "Give last or a file." if has_last else "Run fit, or give a file."
+            raise UserError(f"--ckpt_path {checkpoint}: there is no {checkpoint}.ckpt in {where}. {remedy}")
     else:
         path = checkpoint and shipped_weights().get(checkpoint, Path(checkpoint))
         if path and not path.is_file():

@@ -119,7 +119,7 @@ def again(run: Run, stage: str) -> str:
     return (
         done.manifest["command"]
         if done
-        else f"foveal {run.app} {command} --config {run.folder}/config.yaml --ckpt_path best"
+        else f"foveal {run.app} {command} --config {run.folder}/config.yaml --ckpt_path {run.sessions[0].checkpoint}"
     )
 
 

@@ -35,11 +35,13 @@ class Session:
         command: "fit", "validate", "test" or "predict".
         manifest: what it recorded.
         config: its merged config, YAML.
+        checkpoint: which of the run's checkpoints an evaluation takes, "best"; "last" where no validation chose one.
     """
 
     command: str
     manifest: dict[str, Any]
     config: str
+    checkpoint: str
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,12 @@ def read_run(folder: Path) -> Run:
 
 def _sessions(folder: Path) -> list[Session]:
     found = []
+    checkpoint = "last" if (folder / "last.ckpt").is_file() and not (folder / "best.ckpt").is_file() else "best"
     for suffix, command in SESSIONS.items():
         path, config = folder / f"manifest{suffix}.json", folder / f"config{suffix}.yaml"
         if path.is_file():
-            found.append(Session(command, _json(path), config.read_text("utf-8") if config.is_file() else ""))
+            text = config.read_text("utf-8") if config.is_file() else ""
+            found.append(Session(command, _json(path), text, checkpoint))
     return found
 
 
@@ -210,19 +214,21 @@ def facts_of(session: Session) -> dict[str, str]:
         "device": f"{device}, {processes} processes" if processes > 1 else device,
         "parameters": f"{known['parameters']:,}" if "parameters" in known else "",
         "seed": str(known.get("seed", "")),
-        "best.ckpt": _chosen(known) if session.command == "fit" else "",
+        "best.ckpt": _chosen(session) if session.command == "fit" else "",
         "versions": ", ".join(f"{name} {version}" for name, version in (known.get("versions") or {}).items()),
         "commit": f"{code['commit'][:12]}{', with local changes' if code['dirty'] else ''}" if code else "",
     }
     return {name: text for name, text in facts.items() if text}
 
 
-def _chosen(manifest: dict[str, Any]) -> str:
-    """Return by what the best checkpoint of a run is chosen."""
-    if "monitor" not in manifest:
+def _chosen(session: Session) -> str:
+    """Return by what the best checkpoint of a run is chosen, or that there is none."""
+    if "monitor" not in session.manifest:
         return ""
-    order = "highest" if manifest["monitor_mode"] == "max" else "lowest"
-    return f"{order} {manifest['monitor'].replace('_', ' ')}"
+    monitor = session.manifest["monitor"].replace("_", " ")
+    if session.checkpoint == "last":
+        return f"none, no validation gave {monitor}"
+    return f"{'highest' if session.manifest['monitor_mode'] == 'max' else 'lowest'} {monitor}"
 
 
 def _day(time: str | None) -> str:

@@ -132,6 +132,9 @@ def test_what_is_missing_or_would_be_overwritten_is_told(tmp_path: Path) -> None
             place(tmp_path, command, checkpoint)
     with pytest.raises(UserError, match=r"light: holds a run\. Continue it"):
         place(tmp_path, "fit", None, taken)
+    (taken / "last.ckpt").touch()
+    with pytest.raises(UserError, match=r"no best\.ckpt in .*light\. Give last or a file\."):
+        place(tmp_path, "test", "best")
 
 
 def test_weights_alone_can_be_measured_but_not_trained_further(tmp_path: Path) -> None:

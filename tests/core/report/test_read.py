@@ -69,6 +69,22 @@ def test_the_ranking_of_cases_is_told_apart_from_what_chooses_the_checkpoint(tmp
     assert "A case by itself has no auc plus f1, which chooses <code>best.ckpt</code>; so cases are ranked by" in text
 
 
+def test_a_run_that_no_validation_measured_has_no_best_checkpoint(tmp_path: Path):
+    folder = made_run(tmp_path / "light")
+    told = json.loads((folder / "manifest.json").read_text()) | {"monitor": "val/psnr_b", "monitor_mode": "max"}
+    (folder / "manifest.json").write_text(json.dumps(told))
+    for name in ("manifest_test.json", "cases_test.csv", "cases_val.csv"):
+        (folder / name).unlink()
+    (folder / "last.ckpt").touch()
+    run = read_run(folder)
+    assert facts_of(run.sessions[0])["best.ckpt"] == "none, no validation gave val/psnr b"
+    assert f"foveal superres test --config {folder}/config.yaml --ckpt_path last" in page(run)
+    (folder / "best.ckpt").touch()
+    run = read_run(folder)
+    assert facts_of(run.sessions[0])["best.ckpt"] == "highest val/psnr b"
+    assert f"foveal superres test --config {folder}/config.yaml --ckpt_path best" in page(run)
+
+
 def test_what_is_missing_is_absent(tmp_path: Path):
     (tmp_path / "manifest_test.json").write_text(json.dumps({"command": "foveal superres test", "start": None}))
     run = read_run(tmp_path)
