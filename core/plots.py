@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ Pictures = list[tuple[str, list[NDArray[np.uint8]]]]
 """Columns of pictures: a title and one (height, width, 3) image for each row."""
 
 LEGEND_LINES = 8  # in one column of a legend
+PANELS = 4  # of curves in a row
 WIDTH, HEIGHT = 4.2, 3.2  # of a panel of curves, inches
 LEFT, RIGHT, BELOW, ABOVE = 0.75, 0.15, 0.5, 0.35  # inches
 NO_BASELINES = ("balanced_accuracy",)  # metrics of their own, though another metric's name ends theirs
@@ -36,9 +38,13 @@ def draw_curves(table: Path, path: Path) -> None:
     panels = panels_of(columns)
     if not panels:
         return
-    figure = new_figure(WIDTH * len(panels), HEIGHT, layout="none")
-    row = figure.subplots(1, len(panels), squeeze=False, gridspec_kw=_margins(len(panels)))[0]
-    for axes, (name, members) in zip(row, panels.items(), strict=True):
+    across = min(len(panels), PANELS)
+    down = -(-len(panels) // across)
+    figure = new_figure(WIDTH * across, HEIGHT * down, layout="none")
+    grid = figure.subplots(down, across, squeeze=False, gridspec_kw=_margins(across, down)).ravel()
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    for axes, (name, members) in zip(grid, panels.items(), strict=False):
         for column in members:
             points = [(float(row["step"]), float(row[column])) for row in rows if row[column]]
             stage, _, metric = column.rpartition("/")
@@ -66,15 +72,16 @@ def panels_of(columns: Sequence[str]) -> dict[str, list[str]]:
     return panels
 
 
-def _margins(panels: int) -> dict[str, float]:
+def _margins(across: int, down: int) -> dict[str, float]:
     """Room for numbers and names around each panel; a layout that looks for it takes as long again as the drawing."""
-    width = WIDTH * panels
+    width, height = WIDTH * across, HEIGHT * down
     return {
         "left": LEFT / width,
         "right": 1 - RIGHT / width,
-        "bottom": BELOW / HEIGHT,
-        "top": 1 - ABOVE / HEIGHT,
+        "bottom": BELOW / height,
+        "top": 1 - ABOVE / height,
         "wspace": (LEFT + RIGHT) / (WIDTH - LEFT - RIGHT),
+        "hspace": (BELOW + ABOVE) / (HEIGHT - BELOW - ABOVE),
     }
 
 
@@ -102,13 +109,15 @@ def draw_columns(pictures: Pictures, path: Path, margin: int = 6, heading: int =
     rows = list(zip(*(images for _, images in pictures), strict=True))
     heights = [max(len(image) for image in row) for row in rows]
     tiles = [[_enlarged(image, height) for image in row] for row, height in zip(rows, heights, strict=True)]
-    widths = [max(row[column].shape[1] for row in tiles) for column in range(len(pictures))]
+    font = ImageFont.load_default(14)
+    titles = [math.ceil(font.getlength(title)) for title, _ in pictures]
+    widths = [max(title, *(row[column].shape[1] for row in tiles)) for column, title in enumerate(titles)]
     lefts = np.cumsum([margin, *(width + margin for width in widths)])
     tops = np.cumsum([heading, *(height + margin for height in heights)])
     sheet = Image.new("RGB", (int(lefts[-1]), int(tops[-1])), "white")
     pen = ImageDraw.Draw(sheet)
     for column, (title, _) in enumerate(pictures):
-        pen.text((int(lefts[column]), 3), title, "black", ImageFont.load_default(14))
+        pen.text((int(lefts[column]), 3), title, "black", font)
         for row, tile in enumerate(tiles):
             sheet.paste(Image.fromarray(tile[column]), (int(lefts[column]), int(tops[row])))
     with written_beside(path) as part:

@@ -110,11 +110,29 @@ def test_pictures_of_a_run(tmp_path: Path) -> None:
 def test_columns_enlarge_small_images_by_whole_pixels(tmp_path: Path) -> None:
     small = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3)
     large = np.full((5, 6, 3), 77, np.uint8)
-    draw_columns([("low", [small]), ("high", [large])], tmp_path / "samples.png", margin=1, heading=10)
+    draw_columns([("", [small]), ("", [large])], tmp_path / "samples.png", margin=1, heading=10)
     sheet = np.asarray(Image.open(tmp_path / "samples.png"))
     assert sheet.shape == (10 + 5 + 1, 1 + 4 + 1 + 6 + 1, 3)
     assert np.array_equal(sheet[10:14, 1:5], small.repeat(2, 0).repeat(2, 1))
     assert np.array_equal(sheet[10:15, 6:12], large)
+
+
+def test_a_title_wider_than_its_column_has_room(tmp_path: Path) -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    for name, titles in (("short", ("l", "r")), ("long", ("the median of clear dates", "r"))):
+        draw_columns([(each, [image]) for each in titles], tmp_path / f"{name}.png")
+    widths = [Image.open(tmp_path / f"{name}.png").size[0] for name in ("short", "long")]
+    assert widths[1] > widths[0] + 100
+
+
+def test_many_curves_are_drawn_in_rows(tmp_path: Path) -> None:
+    for count in (3, 4, 5, 9):
+        names = ",".join(f"val/{letter}" for letter in "abcdefghi"[:count])
+        (tmp_path / "metrics.csv").write_text(f"step,{names}\n1{',0.5' * count}\n")
+        draw_curves(tmp_path / "metrics.csv", tmp_path / f"{count}.png")
+    (three, four, five, nine) = (Image.open(tmp_path / f"{count}.png").size for count in (3, 4, 5, 9))
+    assert three[0] < four[0] == five[0] == nine[0]
+    assert [each[1] / four[1] for each in (three, four, five, nine)] == [1, 1, 2, 3]
 
 
 def test_classes_are_drawn_beside_their_mean(tmp_path: Path) -> None:
