@@ -280,7 +280,7 @@ def _tiff_candidates(path: Path) -> list[Kind]:
 
     import rasterio
 
-    from .gdal import gdal
+    from .gdal import FAULTS, gdal
     from .image.channels import is_image
 
     try:
@@ -292,5 +292,5 @@ def _tiff_candidates(path: Path) -> list[Kind]:
             if not is_image(dataset):
                 return ["geotiff", "image", "slide"]
             return ["image", "geotiff", "slide"]
-    except rasterio.errors.RasterioError:
+    except FAULTS:
         return ["image", "geotiff", "slide"]  # whose source tells what is wrong

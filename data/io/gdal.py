@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from ...core.errors import unwritten
 
-FAULTS = (RasterioError, rasterio._err.CPLE_BaseError, SystemError)  # what writing may raise
+FAULTS = (RasterioError, rasterio._err.CPLE_BaseError, SystemError)  # what reading or writing may raise
 CACHE = 16 << 20  # bytes of decoded blocks that GDAL keeps
 
 

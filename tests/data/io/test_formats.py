@@ -34,3 +34,12 @@ def test_arrays_that_no_image_can_hold_are_rasters(tmp_path, shape, dtype, kind)
 def test_colours_with_a_fourth_band_that_is_no_alpha_are_a_raster(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", pixels(4), photometric="rgb", extrasamples=["unspecified"])
     assert kind_of(tmp_path / "a.tif") == "geotiff"
+
+
+def test_a_pyramid_cut_short_is_left_to_its_source(tmp_path):
+    path = tmp_path / "slide.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(np.ones((64, 64, 3), np.uint8), subifds=1, photometric="rgb", tile=(16, 16))
+        file.write(np.ones((32, 32, 3), np.uint8), subfiletype=1, photometric="rgb", tile=(16, 16))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert kind_of(path, ("slide",)) == "slide"
