@@ -255,7 +255,9 @@ def point_scores(truth: Tensor, probabilities: Tensor, classes: Sequence[str]) -
         classes: names of the N classes.
     """
     confusion = case_confusion(truth, probabilities.argmax(dim=1), len(classes))
+    areas = [area.mean for area in auc_one_vs_rest(truth, probabilities)]
     found = {
+        "auc_macro": sum(areas) / len(areas),
         "accuracy": overall_accuracy(confusion).item(),
         "balanced_accuracy": balanced_accuracy(confusion).item(),
         "f1_micro": overall_accuracy(confusion).item(),
@@ -268,6 +270,4 @@ def point_scores(truth: Tensor, probabilities: Tensor, classes: Sequence[str]) -
         ("ppv", positive_predictive_value),
     ):
         found |= {f"{name}_{each}": value for each, value in zip(classes, score(confusion).tolist(), strict=True)}
-    areas = [area.mean for area in auc_one_vs_rest(truth, probabilities)]
-    found |= {f"auc_{each}": area for each, area in zip(classes, areas, strict=True)}
-    return found | {"auc_macro": sum(areas) / len(areas)}
+    return found | {f"auc_{each}": area for each, area in zip(classes, areas, strict=True)}

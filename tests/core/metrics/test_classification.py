@@ -146,6 +146,7 @@ def test_all_scores_of_a_set() -> None:
     assert found["ece"].mean == pytest.approx(0.1)
     assert {"auc_yes", "sensitivity_no", "ppv_yes", "specificity_no", "balanced_accuracy"} <= set(found)
     assert found["accuracy"].count == 30
+    assert next(iter(found)) == "auc_macro"  # with which a report begins
 
 
 def test_f1_and_the_mean_area_are_those_of_torchmetrics() -> None:
