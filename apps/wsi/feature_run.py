@@ -117,7 +117,7 @@ def describe(
         found = extract(source, tiles, encoder, settings.batch, device, settings.precision, progress)
         rate = len(found) / (time.monotonic() - begun)
     write_features(output, tiles, found, encoder.name, encoder.digest, settings.precision)
-    return f"{len(found)} tiles, {rate:.3g}/s"
+    return f"{len(found)} tiles, {rate:.1f}/s"
 
 
 def lay_tiles(settings: Settings, source: SlideSource) -> Tiles:
