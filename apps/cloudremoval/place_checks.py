@@ -68,7 +68,8 @@ def _about(
     _look_at_files(findings, reading)
     usable = [each for each in findings if not each.errors]
     if len(usable) < wanted:
-        raise UserError(f"{len(usable)} usable dates are too few: {wanted} are taken at once")
+        few = "1 usable date is" if len(usable) == 1 else f"{len(usable)} usable dates are"
+        raise UserError(f"{few} too few: {wanted} are taken at once")
     with ExitStack() as stack:
         source = stack.enter_context(open_source([each.item.path for each in usable], "reflectance", CHANNELS, reading))
         series = stack.enter_context(CloudySeries(source, place.masks, reading.warp))

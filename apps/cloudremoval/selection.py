@@ -32,7 +32,8 @@ def choose_dates(
         UserError: there are fewer dates than wanted, or all are cloudier than `most_cloud`.
     """
     if len(cover) < wanted:
-        raise UserError(f"{len(cover)} dates are too few: {wanted} are taken at once; add files of other dates.")
+        few = "1 date is" if len(cover) == 1 else f"{len(cover)} dates are"
+        raise UserError(f"{few} too few: {wanted} are taken at once; add files of other dates.")
     if min(cover) > most_cloud:
         names = [f"{date:%Y-%m-%d}" for date in dates] or [f"number {number}" for number in range(1, len(cover) + 1)]
         raise UserError(
