@@ -57,10 +57,9 @@ class Journal:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         for line in lines:
             try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # a line that a killed run did not finish; its output is done again
-            self._note(**entry)
+                self._note(**json.loads(line))
+            except (json.JSONDecodeError, TypeError):
+                continue  # a line that a killed run did not finish, or another version wrote: its output is done again
 
     def wrote(self, output: Path) -> bool:
         """Tell whether the output is what an earlier run wrote: nobody has changed it since or put another there."""

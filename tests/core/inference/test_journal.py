@@ -35,13 +35,17 @@ def test_an_output_is_done_if_it_is_there_and_from_the_same_work(tmp_path):
     assert not journal.is_done(output, "first")
 
 
-def test_the_last_entry_counts_and_a_half_written_line_does_not(tmp_path):
+@pytest.mark.parametrize(
+    "line", ['{"output": "a.png", "finger', "7\n", '{"output": "a.png", "fingerprint": "first", "more": 1}\n']
+)
+def test_the_last_entry_counts_and_a_line_that_is_none_does_not(tmp_path, line):
     output = tmp_path / "a.png"
     output.touch()
     journal = Journal(tmp_path)
     journal.record(output, "first")
     with journal.path.open("a") as file:
-        file.write('{"output": "a.png", "finger')
+        file.write(line)
+    assert Journal(tmp_path).is_done(output, "first")
     Journal(tmp_path).record(output, "second")
     assert Journal(tmp_path).is_done(output, "second")
 
