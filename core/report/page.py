@@ -97,9 +97,10 @@ def _kinds() -> set[str]:
 
 
 def _headline(run: Run) -> dict[str, Any] | None:
-    """Return the result that the page begins with: the metric by which cases are ranked, of the first set."""
+    """Return the result that the page begins with: the monitored metric, else the first that has a value."""
     for name, stage in run.stages.items():
-        found = next((each for each in stage.results if each.metric == run.monitor), None) or stage.results[0]
+        known = [each for each in stage.results if not math.isnan(each.methods[OURS].mean)] or stage.results
+        found = next((each for each in known if each.metric == run.monitor), known[0])
         return {"stage": STAGES[name].lower(), "result": found, "interval": found.methods[OURS]}
     return None
 

@@ -41,6 +41,15 @@ def test_metrics_have_their_units(tmp_path: Path):
     assert "ssim (" not in text
 
 
+@pytest.mark.parametrize(("area", "begins"), [("0.875", "0.875"), ("nan", "0.625")])
+def test_it_begins_with_the_first_score_that_has_a_value(tmp_path: Path, area: str, begins: str):
+    folder = made_run(tmp_path / "light")
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST | {"monitor": "val/auc_plus_f1", "monitor_mode": "max"}))
+    scores = f"set,metric,value,low,high,cases\nown,auc_macro,{area},{area},{area},7\nown,accuracy,0.625,0.5,0.75,7\n"
+    (folder / "scores_test.csv").write_text(scores)
+    assert re.search(r'class="headline">\s*<strong>([\d.]+)<', written(folder))[1] == begins
+
+
 def test_nothing_is_fetched(tmp_path: Path):
     text = written(made_run(tmp_path / "light"))
     assert not re.search(r"""(src|href)\s*=\s*["']?(?!data:)[a-z/.]""", text)
