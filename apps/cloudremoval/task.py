@@ -65,7 +65,7 @@ class CloudRemoval(AdversarialTask):
 
     app = "cloudremoval"
     monitor = "val/psnr_b"
-    units: ClassVar[dict[str, str]] = {"psnr": "dB", "sam": "degrees"}
+    units: ClassVar[dict[str, str]] = {"psnr": "dB", "sam": "°"}
     picture_titles = ("least cloudy date", "median of clear dates", "network", "truth")
     exhibit_kind = "slider"
     exhibit_facts: ClassVar[dict[str, Any]] = {"before": "least cloudy date", "after": "network"}
