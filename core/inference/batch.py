@@ -69,7 +69,8 @@ def pair_paths(
     """Say which output belongs to which input.
 
     A single input may have an output file. In all other cases the output is a folder. Of a folder the files with a
-    known suffix are taken, sorted, and the files and folders in it that are inputs whatever their names.
+    known suffix are taken, sorted, and the files and folders in it that are inputs whatever their names. Where inputs
+    in several folders share a name, all outputs have the names of these folders in front: patient1_CT, patient2_CT.
 
     Args:
         inputs: files and folders.
@@ -94,7 +95,7 @@ def pair_paths(
             f"--output {output}: is neither a folder nor named as a file that can be written; end it in one of "
             f"{', '.join(sorted(writable))}, or make the folder first."
         )
-    outputs = [output if is_file else output / name(file) for file in files]
+    outputs = [output] if is_file else [output / each for each in _distinct_names(files, name)]
     items = [Item(*pair, beside(*pair)) for pair in zip(files, outputs, strict=True)]
     _refuse_clashes(items)
     return items
@@ -241,6 +242,16 @@ def find_inputs(path: Path, suffixes: Collection[str], is_input: Callable[[Path]
 
 def _is_wanted(path: Path, suffixes: Collection[str]) -> bool:
     return path.name.lower().endswith(tuple(suffixes)) and not path.name.startswith(".") and not path.is_dir()
+
+
+def _distinct_names(files: Sequence[Path], name: Callable[[Path], str]) -> list[str]:
+    """Return the name of each output; where two are the same, those of the folders in which inputs differ in front."""
+    names = [name(file) for file in files]
+    if len(set(names)) == len(names):
+        return names
+    folders = [file.resolve().parent for file in files]
+    shared = os.path.commonpath(folders)
+    return ["_".join([*folder.relative_to(shared).parts, each]) for folder, each in zip(folders, names, strict=True)]
 
 
 def _refuse_clashes(items: Sequence[Item]) -> None:

@@ -43,6 +43,18 @@ def test_a_single_file_goes_to_a_file_or_into_a_folder(folder):
     assert outputs(pair_paths(one, folder / "dir.png", SUFFIXES)) == [folder / "dir.png" / "a.png"]
 
 
+def test_names_that_folders_share_have_these_in_front(folder):
+    for name in ("one/CT", "two/CT", "two/deep/MR"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "a.png").touch()
+    found = pair_paths([folder / "one/CT", folder / "two/CT", folder / "two/deep/MR"], folder / "out", SUFFIXES)
+    assert [each.name for each in outputs(found)] == ["one_CT_a.png", "two_CT_a.png", "two_deep_MR_a.png"]
+    alone = pair_paths(
+        [folder / "in", folder / "two/deep"], folder / "out", SUFFIXES, is_input=lambda path: path.name == "MR"
+    )
+    assert [each.name for each in outputs(alone)] == ["a.png", "b.PNG", "c.tif", "MR"]
+
+
 def refused(folder, inputs, output, message):
     with pytest.raises(UserError, match=message):
         pair_paths([folder / each for each in inputs], folder / output, SUFFIXES)
@@ -61,7 +73,7 @@ def test_impossible_places_are_refused(folder):
     refused(folder, ["empty"], "out", r"--input .*empty: the folder holds no file")
     (folder / "empty/deeper").mkdir()
     refused(folder, ["empty"], "out", r"\.tif; folders in it are not searched: give one of those\.")
-    refused(folder, ["in", "other"], "out", r"same output .*a\.png")
+    refused(folder, ["other", "other/a.png"], "out", r"same output .*a\.png")
     for output in ("in", "in/a.png", "link.png", "hard.png"):
         refused(folder, ["in/a.png"], output, "would replace an input")
 
