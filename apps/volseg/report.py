@@ -100,17 +100,18 @@ def write_table(folder: Path) -> None:
     """
     journal, table = Journal(folder), folder / TABLE
     reports = [each for each in sorted(folder.glob(f"*{REPORT}")) if journal.wrote(each)]
-    if lines := [line for each in reports for line in _lines(json.loads(each.read_text()))]:
+    if lines := [line for each in reports for line in _lines(each)]:
         write_cases(table, lines)
         journal.record(table, "")
     elif journal.wrote(table):
         table.unlink()
 
 
-def _lines(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _lines(report: Path) -> list[dict[str, Any]]:
+    """Return the lines of a report, by the name of its file: cases of several patients may share theirs."""
     return [
         {
-            "case": content["case"],
+            "case": report.name.removesuffix(REPORT),
             "value": each["value"],
             "name": each["name"],
             "voxels": each["voxels"],
@@ -118,7 +119,7 @@ def _lines(content: Mapping[str, Any]) -> list[dict[str, Any]]:
             **{f"centroid_{axis}_mm": (each["centroid_mm"] or {}).get(axis, "") for axis in AXES},
             **{name: each["slices"][key] for name, key in SLICES.items()},
         }
-        for each in content["classes"]
+        for each in json.loads(report.read_text())["classes"]
     ]
 
 

@@ -67,6 +67,7 @@ def test_a_class_that_is_not_there_has_no_place(tmp_path):
     Journal(tmp_path).record(path, "")
     write_table(tmp_path)
     lines = list(csv.DictReader((tmp_path / TABLE).open()))
+    assert [each["case"] for each in lines] == ["one"] * 3
     assert [each["voxels"] for each in lines] == ["1120", "1", "0"]
     assert [each["centroid_R_mm"] for each in lines][2] == lines[2]["first_slice"] == ""
 
