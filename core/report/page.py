@@ -133,8 +133,10 @@ def points(panel: curves.Panel) -> list[dict[str, Any]]:
 
 
 def number(value: float) -> str:
-    """Write a number of a table; a dash where there is none."""
-    return "–" if isinstance(value, float) and math.isnan(value) else f"{value:.4g}"
+    """Write four digits of a number of a table, of whole ones those that it has; a dash where there is none."""
+    if isinstance(value, float) and math.isnan(value):
+        return "–"
+    return f"{value:.4g}" if float(value).is_integer() else f"{value:#.4g}".rstrip(".")
 
 
 def plain(value: Any) -> Any:

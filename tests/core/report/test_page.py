@@ -41,7 +41,7 @@ def test_metrics_have_their_units(tmp_path: Path):
     assert "ssim (" not in text
 
 
-@pytest.mark.parametrize(("area", "begins"), [("0.875", "0.875"), ("nan", "0.625")])
+@pytest.mark.parametrize(("area", "begins"), [("0.875", "0.8750"), ("nan", "0.6250")])
 def test_it_begins_with_the_first_score_that_has_a_value(tmp_path: Path, area: str, begins: str):
     folder = made_run(tmp_path / "light")
     (folder / "manifest.json").write_text(json.dumps(MANIFEST | {"monitor": "val/auc_plus_f1", "monitor_mode": "max"}))
