@@ -18,6 +18,8 @@ HAS_ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu
 NARROW = 16
 """Fewer rows or outputs are quicker in MKL, and so are products of less than WORK multiply-adds."""
 WORK = 2**21
+SMALL = 2**14
+"""Of fewer results, each the sum of many products, threads make better use in MKL."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -48,6 +50,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def transposed_product(a: Tensor, b: Tensor) -> Tensor:
     """Return A^T B (N, K) for matrices (M, N) and (M, K), computed as `linear` is."""
+    if a.shape[1] * b.shape[1] < SMALL:
+        return a.t() @ b
     return product(a.t(), b) if a.shape[1] <= b.shape[1] else product(b.t(), a).t()  # wide rows are quicker
 
 

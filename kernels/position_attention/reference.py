@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ..linear import linear, product, transposed_product
 
-QUERIES = 256  # at once; their scores stay in a processor's cache for some thousands of positions
+QUERIES = 256  # at once for each thread; their scores stay in a processor's cache for some thousands of positions
 
 
 def are_few(x: Tensor) -> bool:
     """Tell whether the map of all pairs of (B, N, C) stays in a cache, and is quicker made than lots of queries."""
-    return x.shape[1] <= 512
+    return x.shape[1] <= 640
 
 
 def whole(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -44,11 +44,12 @@ def position_attention_gradients(
     q: Tensor, k: Tensor, v: Tensor, output: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of q, k and v for the gradient of the output, (B, N, C)."""
+    at_once = QUERIES * torch.get_num_threads()
     grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for b in range(q.shape[0]):
         keys, values = k[b].contiguous(), v[b].contiguous()
-        for start in range(0, q.shape[1], QUERIES):
-            part = slice(start, start + QUERIES)
+        for start in range(0, q.shape[1], at_once):
+            part = slice(start, start + at_once)
             asking, given = q[b, part], grad[b, part]
             weights = torch.softmax(linear(asking, keys), -1)
             grad_v[b] += transposed_product(weights, given)
@@ -66,7 +67,7 @@ class PositionAttention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return (B, N, C), in the precision of the operands also where another is asked for automatically."""
         with torch.autocast(v.device.type, enabled=False):
-            output = position_attention(q, k, v)
+            output = position_attention(q, k, v, QUERIES * torch.get_num_threads())
         ctx.save_for_backward(q, k, v, output)
         return output
 
