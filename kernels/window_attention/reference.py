@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backend import runs_on_cpu
 from ..heads import join_heads, split_heads
 from ..linear import linear
 from .layout import WindowLayout, cut, kept_window_mask, merge, window_mask
@@ -66,7 +67,11 @@ def attend_apart(
     maps = [-1, mask.shape[0]]
     if is_written_out(q, drop):
         return written_out(q.unflatten(0, maps), k.unflatten(0, maps), v.unflatten(0, maps), added).flatten(0, 1)
-    return F.scaled_dot_product_attention(q, k, v, added.repeat(q.shape[0] // mask.shape[0], 1, 1, 1), drop)
+    # A recorded program is for any number of maps.
+    is_one = (torch.jit.is_scripting() or runs_on_cpu(q)) and q.shape[0] == mask.shape[0]
+    if not is_one:
+        added = added.repeat(q.shape[0] // mask.shape[0], 1, 1, 1)
+    return F.scaled_dot_product_attention(q, k, v, added, drop)
 
 
 def layout_mask(sizes: list[int], layout: WindowLayout, like: Tensor) -> Tensor | None:
