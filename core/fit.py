@@ -27,7 +27,7 @@ from .catalogue import with_bases
 from .checkpoint import BEST, LAST, BestCheckpoint, LastCheckpoint, SafeCheckpointIO
 from .errors import UserError
 from .layers import with_whole_lists
-from .messages import explain
+from .messages import counted, explain
 from .metrics_table import MetricsTable
 from .report.command import report_anyway
 from .run import RUNS, command_line, create_folder, find_place, manifest, remove_unbegun
@@ -232,9 +232,8 @@ class TrainingCLI(LightningCLI):
         score = f": best {best.monitor} {best.best_model_score:.4g} in {self.folder / BEST}" if best else ""
         if not best and (self.folder / LAST).is_file():
             score = f"; no validation gave {self.model.monitor}, so that there is no {BEST}, but {self.folder / LAST}"
-        done = {"epoch": self.trainer.current_epoch, "step": self.trainer.global_step}
-        told = ", ".join(f"{count} {each}{'s' * (count != 1)}" for each, count in done.items())
-        self._say(f"{told} done{score}")
+        epochs, steps = counted(self.trainer.current_epoch, "epoch"), counted(self.trainer.global_step, "step")
+        self._say(f"{epochs}, {steps} done{score}")
 
     def _say(self, line: str) -> None:
         if self.trainer.is_global_zero:

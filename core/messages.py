@@ -13,6 +13,11 @@ from pkgutil import iter_modules
 from typing import NamedTuple
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 file", "2 files"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like `word` (case and - or _ aside), or None where none is near."""
     by_form: dict[str, str] = {}

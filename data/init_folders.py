@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.errors import UserError
+from ..core.messages import counted
 from .check import with_progress
 from .checks import Report, check_files, check_folder, times
 from .datasets.group_split import Part, groups_of
@@ -304,4 +305,4 @@ def _counted(values: Iterable[Any]) -> str:
     counts = Counter(values)
     if len(counts) == 1:
         return str(next(iter(counts)))
-    return " or ".join(f"{value} ({count} file{'s' * (count != 1)})" for value, count in counts.most_common())
+    return " or ".join(f"{value} ({counted(count, 'file')})" for value, count in counts.most_common())

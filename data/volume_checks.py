@@ -13,6 +13,7 @@ import numpy as np
 from ..core.errors import UserError
 from ..core.inference.streams import Window
 from ..core.inference.windows import slabs, whole
+from ..core.messages import counted
 from .datasets.mask_values import whole_numbers
 from .datasets.volume_case import VolumeCase
 from .volume_channels import check_grid, open_labels, open_volume
@@ -82,7 +83,7 @@ def _check_channels(case: VolumeCase, found: int, wanted: int) -> None:
             f"network of {found} channels."
         )
     raise UserError(
-        f"{case.images[0]}: the case {case.name} has {found} channel{'s' * (found != 1)}, the network takes {wanted}; "
+        f"{case.images[0]}: the case {case.name} has {counted(found, 'channel')}, the network takes {wanted}; "
         "correct the data or model.net.in_channels."
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from ...core.errors import UserError
+from ...core.messages import counted
 from ...data.checks import Finding, Report, times
 from ...data.datasets.scene_series import CHANNELS
 from ...data.io.geotiff import GeoTiffSource
@@ -68,8 +69,7 @@ def _about(
     _look_at_files(findings, reading)
     usable = [each for each in findings if not each.errors]
     if len(usable) < wanted:
-        few = "1 usable date is" if len(usable) == 1 else f"{len(usable)} usable dates are"
-        raise UserError(f"{few} too few: {wanted} are taken at once")
+        raise UserError(f"{counted(len(usable), 'usable date')}, too few: {wanted} are taken at once")
     with ExitStack() as stack:
         source = stack.enter_context(open_source([each.item.path for each in usable], "reflectance", CHANNELS, reading))
         series = stack.enter_context(CloudySeries(source, place.masks, reading.warp))

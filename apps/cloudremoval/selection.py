@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ...core.errors import UserError
+from ...core.messages import counted
 
 MOST_CLOUD = 0.95
 """A place whose every date has more cloud than this shows too little of the ground."""
@@ -32,8 +33,8 @@ def choose_dates(
         UserError: there are fewer dates than wanted, or all are cloudier than `most_cloud`.
     """
     if len(cover) < wanted:
-        few = "1 date is" if len(cover) == 1 else f"{len(cover)} dates are"
-        raise UserError(f"{few} too few: {wanted} are taken at once; add files of other dates.")
+        found = counted(len(cover), "date")
+        raise UserError(f"{found}, too few: {wanted} are taken at once; add files of other dates.")
     if min(cover) > most_cloud:
         names = [f"{date:%Y-%m-%d}" for date in dates] or [f"number {number}" for number in range(1, len(cover) + 1)]
         raise UserError(

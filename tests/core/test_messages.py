@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
-from foveal.core.messages import config_files, explain, nearest, suggestion
+from foveal.core.messages import config_files, counted, explain, nearest, suggestion
 
 
 class Net:
@@ -164,3 +164,7 @@ def test_config_files_are_found_in_every_spelling():
         "c.yaml",
         "b.yaml",
     ]
+
+
+def test_things_are_counted_in_singular_and_plural():
+    assert [counted(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]

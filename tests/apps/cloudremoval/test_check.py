@@ -72,7 +72,7 @@ def test_places_without_enough_clear_dates_are_told(tmp_path):
     code, report = check(tmp_path / "places")
     assert code == 1
     cloudy_told, few_told = report["problems"]
-    assert few_told == "few: 2 usable dates are too few: 3 are taken at once"
+    assert few_told == "few: 2 usable dates, too few: 3 are taken at once"
     assert cloudy_told.startswith("cloudy: all dates have more cloud than 95%")
     assert "place good" in report
     assert check(few, "--dates", 2)[0] == 0

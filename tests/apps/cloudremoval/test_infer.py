@@ -132,7 +132,7 @@ def test_places_in_a_folder_become_files_in_a_folder(tmp_path, weights):
     items = json.loads((tmp_path / "out" / "foveal-manifest.json").read_text())["items"]
     assert [each["status"] for each in items] == ["done", "failed"]
     assert items[0]["note"].endswith("cloud; 3 of 3 dates")
-    assert "2 dates are too few: 3 are taken at once" in items[1]["reason"]
+    assert "2 dates, too few: 3 are taken at once" in items[1]["reason"]
 
 
 def test_the_clearest_dates_are_taken_and_told(tmp_path, weights, capsys):
@@ -259,7 +259,7 @@ BAD = {
     of_eight_bits: r"2018-03-07.tif: is of 8 bits, .*--quantification",
     too_bright: r"2018-06-10.tif: is no reflectance, .*--quantification",
     all_cloudy: r"all dates have more cloud than 95%: 2018-03-07 100 %, .*--most_cloud",
-    a_date_too_few: r"2 dates are too few: 3 are taken at once",
+    a_date_too_few: r"2 dates, too few: 3 are taken at once",
     without_a_mask: r"has no mask for 2018-03-07.tif",
     a_damaged_tile: r"2018-07-30.tif: the file is damaged .*rows 1\d\d\.\.\d+ and columns",
     cut_short: r"2018-07-30.tif: .*(cut short|damaged)",

@@ -25,9 +25,9 @@ def test_a_clearer_date_counts_more_than_a_near_one():
 
 
 def test_too_few_dates_are_refused():
-    with pytest.raises(UserError, match="2 dates are too few: 3 are taken"):
+    with pytest.raises(UserError, match="2 dates, too few: 3 are taken"):
         choose_dates([0.0, 0.1], 3)
-    with pytest.raises(UserError, match="1 date is too few: 3 are taken"):
+    with pytest.raises(UserError, match="1 date, too few: 3 are taken"):
         choose_dates([0.0], 3)
 
 
