@@ -46,8 +46,8 @@ def test_new_block_returns_its_input():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_no_operation_makes_the_map_of_many_pairs(training):
-    made, positions = block().float(), 24 * 30
-    x = torch.randn(1, 16, 24, 30, requires_grad=training)
+    made, positions = block().float(), 36 * 30
+    x = torch.randn(1, 16, 36, 30, requires_grad=training)
     with torch.profiler.profile(record_shapes=True) as profile:
         made(x)
     shapes = [shape for event in profile.events() for shape in event.input_shapes if shape]
