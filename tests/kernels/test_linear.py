@@ -103,5 +103,5 @@ def test_recorded_programs_hold_the_usual_operator():
 
 def test_a_whole_graph_compiles():
     x, weight, bias = operands(3000, grad=True)
-    compiled = torch.compile(linear, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(linear, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x, weight, bias), F.linear(x, weight, bias), rtol=1e-4, atol=1e-4)
