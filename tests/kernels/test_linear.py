@@ -66,6 +66,24 @@ def test_products_are_those_of_matrices(rows, columns):
     assert_equal(product(a.t(), b), a.double().t() @ b.double())
 
 
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("wrong", [{1: (288, 64)}, {1: (288, 128)}, {2: (10,)}])
+def test_what_does_not_fit_is_told_as_by_pytorch(wrong, grad):
+    tensors = operands(3000, grad=grad)
+    for place, shape in wrong.items():
+        tensors[place] = torch.randn(shape)
+    with pytest.raises(RuntimeError) as expected:
+        F.linear(*tensors)
+    with pytest.raises(RuntimeError) as found:
+        linear(*tensors)
+    assert str(found.value) == str(expected.value)
+
+
+def test_a_bias_for_all_outputs_is_taken():
+    x, weight, _ = operands(3000)
+    assert_equal(linear(x, weight, torch.ones(1)), in_float64(x, weight) + 1)
+
+
 @with_onednn
 def test_large_layers_are_computed_by_onednn_alone_where_nobody_asks_otherwise():
     x, weight, bias = operands(3000, grad=True)
@@ -99,6 +117,14 @@ def test_recorded_programs_hold_the_usual_operator():
     for program in (torch.jit.script(layer), torch.jit.trace(layer, x), exported.module()):
         torch.testing.assert_close(program(x), expected, rtol=1e-4, atol=1e-4)
     assert "onednn" not in str(torch.jit.trace(layer, x).graph).lower()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_transforms_of_functions_are_taken():
+    x, weight, bias = operands(2, 3000)
+    assert_equal(torch.vmap(linear, (0, None, None))(x, weight, bias), in_float64(x, weight, bias))
+    slope = torch.func.grad(lambda each: linear(x[0], each, bias).sum())(weight)
+    assert_equal(slope, x[0].double().sum(0).expand(288, 96))
 
 
 def test_a_whole_graph_compiles():
