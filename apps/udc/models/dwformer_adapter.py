@@ -38,7 +38,6 @@ RENAMES = (
     (r"^out\.", "head."),
 )
 UNUSED = ".pwconv."
-FIRST = ".inter.0.bias"  # one for each block
 
 ARGUMENTS = {
     "in_ch": "in_channels",
