@@ -28,7 +28,7 @@ class Masked:
         roots: the folder of each part.
         images: folder of the images of the training.
         masks: that of their masks.
-        names: of those two folders in the folder of a part; () where they were given.
+        is_given: both folders were given, and are not looked for in the folder of a part.
         reports: of the folder of each part.
         classes: stored value of each class, the background first.
         told_classes: a sentence about them.
@@ -40,7 +40,7 @@ class Masked:
     roots: Roots
     images: Path
     masks: Path
-    names: tuple[str, ...]
+    is_given: bool
     reports: list[Report]
     classes: list[int]
     told_classes: str
@@ -56,7 +56,7 @@ class Masked:
 
     def folders(self, root: Path, masks: str = "masks") -> dict[str, str]:
         """Return the folders of the images and masks of a part, as arguments of a layout."""
-        pair = _pair(root, None, "") if self.names else (self.images, self.masks)
+        pair = (self.images, self.masks) if self.is_given else _pair(root, None, "")
         return {"images": str(pair[0].resolve()), masks: str(pair[1].resolve())}
 
 
@@ -89,9 +89,9 @@ def find_masked(
     names = [stem_of(image) for image, _ in stem_pairs(images, masks, kinds)]
     owners, told = patients_of(names, patient, images)
     split = split_of(owners, roots, seed, images, "image")
-    found = () if labels else ("found",)
     told = [told, split.told]
-    return Masked(roots, images, masks, found, reports, classes, told_classes, split.rows, split.training, told)
+    is_given = labels is not None
+    return Masked(roots, images, masks, is_given, reports, classes, told_classes, split.rows, split.training, told)
 
 
 def classes_of(reports: Sequence[Report], masks: Path, lossy: bool) -> tuple[list[int], str]:
