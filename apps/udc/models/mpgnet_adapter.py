@@ -42,7 +42,6 @@ RENAMES = (
             (rf"^add_noise\.pipe_{theirs}_3\.", f"noise.{ours}.grain."),
         )
     ),
-    (r"^add_noise\.quantization_merge\.", "noise.rounding.entry."),
 )
 
 BLUR = {
