@@ -158,7 +158,8 @@ class _Volumes:
     def beside(self, path: Path, output: Path) -> dict[str, Path]:
         """Return the other outputs of a case, by what they are."""
         stem, own = split_name(output)
-        endings = {f"{LABELS}{each}": each for each in self._suffixes(path) if each.lower() != own.lower()}
+        asked = self._suffixes(path) if self.wanted.suffixes else ()  # else the name of the output alone decides
+        endings = {f"{LABELS}{each}": each for each in asked if each.lower() != own.lower()}
         endings |= {name: f"_{name}{VALUES}" for name in ("probabilities", "uncertainty") if getattr(self.wanted, name)}
         if self.wanted.report:
             endings |= {"report": REPORT, "sheet": "_report.png"}
@@ -191,11 +192,12 @@ class _Volumes:
                 parts.append(Part(sink, slice(-1, None), "none"))
             engine = self.engine.with_variance() if wanted.uncertainty else self.engine
             run_volume(engine.with_card(activation="none"), source, Fan(parts), progress)
-            if self.explainer:
-                self.explainer.draw(source, item.beside["explain"], case_name(self.cases[item.input]))
 
     def _finish(self, item: Item, source: Source, labels: Spool, stack: ExitStack) -> None:
-        """Clean the label map of a case, and write what was found in it."""
+        """Clean the label map of a case, write what was found in it, and draw what the network took into account."""
+        name = case_name(self.cases[item.input])
+        if self.explainer:
+            self.explainer.draw(source, stack.enter_context(written_beside(item.beside["explain"])), name)
         if not (self.wanted.filters or self.wanted.report):
             return
         geometry, number = source.geometry, 1 + self.classes[-1].value
@@ -204,7 +206,7 @@ class _Volumes:
             found = profiles(labels, number)
         if self.wanted.report:
             shown = self.card.intensity.get("window")
-            report = Report(case_name(self.cases[item.input]), self.classes, geometry, shown, self.described)
+            report = Report(name, self.classes, geometry, shown, self.described)
             report.write(stack.enter_context(written_beside(item.beside["report"])), found)
             report.draw(stack.enter_context(written_beside(item.beside["sheet"])), found, source, labels)
 

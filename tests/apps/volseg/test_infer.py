@@ -104,6 +104,15 @@ def centre_of_segmentation(path, number):
     return found.map_indices_to_reference(indices[None])[0]
 
 
+def test_the_name_of_an_output_says_what_is_written_and_nothing_more_is_unless_asked_for(tmp_path):
+    volume(tmp_path / "head.nii.gz", (10, 9, 8))
+    weights = shades(tmp_path)
+    run(weights, tmp_path / "head.nii.gz", tmp_path / "one.nii", report=False)
+    run(weights, tmp_path / "head.nii.gz", tmp_path / "two.nii", report=False, suffix=[".nii.gz"])
+    written = {each.name for each in tmp_path.iterdir() if each.name.startswith(("one", "two"))}
+    assert written == {"one.nii", "two.nii", "two.nii.gz"}
+
+
 def test_a_series_becomes_a_segmentation_and_a_nifti_of_one_place(tmp_path):
     window = {"window": [dicom.INTERCEPT, dicom.INTERCEPT + 1000 * dicom.SLOPE]}
     weights = shades(tmp_path, intensity=window, spacing=(3.0, 1.0, 1.0), orientation="SPL")
