@@ -19,6 +19,7 @@ from ...core.errors import UserError
 from ...core.inference.batch import raise_failures
 from ...core.inference.progress import Reporter
 from ...core.inference.windows import whole
+from ...core.messages import counted
 from ...data.datasets.dataset_json import FILE
 from ...data.datasets.mask_values import whole_numbers
 from ...data.geometry import VolumeGeometry
@@ -84,8 +85,9 @@ def convert_studies(input: Path, output: Path, labels: Path | None, quiet: bool)
         raise UserError(f"{input}: no series could be converted; the first: {failed[0]}")
     _describe(output, input, modality, classes, done)
     left = f"; {without} series without labels are left out" if without else ""
-    print(f"{output}: {len(done)} volume{'s'[: len(done) > 1]} with labels, classes {', '.join(classes)}{left}")
-    print(f"next:\n  {shlex.join(['foveal', 'init', 'volseg', str(output)])}")
+    if not quiet:
+        print(f"{output}: {counted(len(done), 'volume')} with labels, classes {', '.join(classes)}{left}")
+        print(f"next:\n  {shlex.join(['foveal', 'init', 'volseg', str(output)])}")
     raise_failures(failed, len(done) + len(failed))
 
 

@@ -79,6 +79,8 @@ def test_nifti_labels_belong_to_the_folder_of_their_name(capsys):
     Path("mine/labelsTr").mkdir(parents=True)
     assert main([*given[:-1], "mine"]) == 2
     assert "mine/labelsTr: exists already" in capsys.readouterr().err
+    assert main([*given[:-1], "other", "--quiet"]) == 0
+    assert not any(capsys.readouterr())
 
 
 def test_one_series_that_fails_does_not_stop_the_others(capsys):
