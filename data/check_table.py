@@ -14,6 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from ..core.messages import counted
 from .checks import Finding, Report
 from .fingerprint import Facts
 
@@ -57,7 +58,7 @@ def _head(report: Report) -> Text:
     text = Text.assemble((str(report.input), "bold"), overflow="fold")
     if report.labels:
         text.append(f"\nlabels {report.labels}")
-    text.append(f"\n{_counted(len(report.findings), 'file')}, ")
+    text.append(f"\n{counted(len(report.findings), 'file')}, ")
     text.append(f"{len(report.usable)} usable", "green" if report.usable else "red")
     if unusable:
         text.append(f", {unusable} not", "bold red")
@@ -214,11 +215,7 @@ def _listed(lines: Sequence[tuple[str, str]], style: str) -> Table:
 def _foot(report: Report) -> Text:
     parts = [f"fingerprint {report.digest[:16]}"] if report.usable else []
     if report.segmentations:
-        parts.append(f"{_counted(len(report.segmentations), 'DICOM segmentation')}, labels of these, passed over")
+        parts.append(f"{counted(len(report.segmentations), 'DICOM segmentation')}, labels of these, passed over")
     if report.ignored:
-        parts.append(f"{_counted(len(report.ignored), 'file')} of other kinds passed over")
+        parts.append(f"{counted(len(report.ignored), 'file')} of other kinds passed over")
     return Text("; ".join(parts), style="dim")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -20,6 +20,8 @@ from ...data.volume_channels import open_volume
 from ...data.volume_checks import VolumeFacts, check_spacing, check_volume
 from ...data.volume_plan import PERCENTILES, median_shape, orientation_of, target_spacing
 
+PLAN = "a training would be planned by"
+
 
 def parts_of(folder: Path, labels: Path | None) -> tuple[Path, Path | None, DescribedFolder | None]:
     """Return the folder of the volumes, that of the label maps, and the layout where the folder describes itself.
@@ -56,7 +58,7 @@ def look_at(report: Report, layout: DescribedFolder | None) -> None:
     known = [each for each in facts if each]
     if known:
         _look_at_classes(report, names, np.sum([each.counts for each in known], axis=0))
-        report.more["a training would be planned by"] = _plan(known)
+        report.more[PLAN] = _plan(known)
 
 
 def _described(report: Report, layout: DescribedFolder | None) -> tuple[Sequence[str], int]:

@@ -17,6 +17,7 @@ from ...core.explain.relevance import self_relevance
 from ...core.explanation import WARNING, marked_score, of_largest
 from ...core.inference.engine import Engine
 from ...core.inference.orientation import turn_between
+from ...core.inference.pipeline import padded
 from ...core.inference.streams import Source
 from ...core.planes import busiest, planes
 from ...core.weights.card import Card
@@ -76,13 +77,8 @@ class Explainer:
     def _tiles(self, source: Source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield each tile as the network sees it, (C, D, H, W), with the class of each voxel."""
         volume = prepared_volume(source, self.card)
-        spans = self.engine.plan(volume.shape[1:])
-        for axis, each in enumerate(spans, start=1):  # as the engine pads tiles
-            missing = max(0, each[-1].stop - volume.shape[axis])
-            pads = [(0, missing if other == axis else 0) for other in range(4)]
-            volume = np.pad(volume, pads, mode="reflect" if missing < volume.shape[axis] else "edge")
-        for place in product(*spans):
-            tile = volume[:, *(slice(each.start, each.stop) for each in place)]
+        for place in product(*self.engine.plan(volume.shape[1:])):
+            tile = padded(volume[:, *(slice(each.start, each.stop) for each in place)], place)
             x = torch.from_numpy(np.ascontiguousarray(tile))[None].to(self.engine.device)
             with torch.inference_mode():
                 labels = self.network(x)[0].argmax(0).cpu().numpy()

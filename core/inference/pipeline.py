@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -105,7 +105,7 @@ class Pipeline:
             )
             empty.append(self.source.is_empty(window))
             if not empty[-1]:
-                tiles.append(_padded(self.source.read(window), spans))
+                tiles.append(padded(self.source.read(window), spans))
             self.asides[index] = self.sink.aside(self._finished(index))
         return Batch(indices, empty, tiles)
 
@@ -117,7 +117,7 @@ class Pipeline:
         return tuple(slice(span.low, span.final) for span in spans)
 
 
-def _padded(tile: np.ndarray, spans: list[Span]) -> np.ndarray:
+def padded(tile: np.ndarray, spans: Sequence[Span]) -> np.ndarray:
     """Mirror a tile into what lies beyond the end, or repeat its edge where the mirror is too short."""
     for axis, span in enumerate(spans, start=tile.ndim - len(spans)):
         missing = span.stop - span.start - tile.shape[axis]
