@@ -45,7 +45,7 @@ def metric_names(cases: Sequence[Case]) -> list[str]:
 
 def write_cases(path: Path, cases: Sequence[Case]) -> None:
     """Write one line per case; the file appears whole or not at all."""
-    with written_beside(path) as part, part.open("w", newline="") as file:
+    with written_beside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(cases[0]))
         writer.writeheader()
         writer.writerows(cases)

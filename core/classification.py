@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +11,13 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from .atomic import written_beside
 from .cases import Case
 from .classification_plots import draw_confusion, draw_reliability, draw_roc
 from .errors import UserError
 from .losses.classification import balanced_weights
 from .metrics.classification import case_confusion, classification_scores, point_scores
 from .metrics.interval import Interval
+from .metrics_table import write_rows
 from .results import aligned
 from .task import Task
 
@@ -161,9 +160,9 @@ class Classifier(Task):
 
 def _write_scores(path: Path, sets: dict[str, dict[str, Interval]]) -> None:
     """Write one line for each score of each set."""
-    with written_beside(path) as part, part.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["set", "metric", "value", "low", "high", "cases"])
-        for group, scores in sets.items():
-            for name, found in scores.items():
-                writer.writerow([group, name, found.mean, found.low, found.high, found.count])
+    rows = [
+        {"set": group, "metric": name, "value": each.mean, "low": each.low, "high": each.high, "cases": each.count}
+        for group, scores in sets.items()
+        for name, each in scores.items()
+    ]
+    write_rows(path, ["set", "metric", "value", "low", "high", "cases"], rows)

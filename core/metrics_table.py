@@ -64,11 +64,14 @@ class _Writer(ExperimentWriter):
         """Keep the rows of earlier sessions, which Lightning's writer would delete."""
 
     def save(self) -> None:
+        if not self.metrics:
+            return
+        if self._record_new_keys():
+            write_rows(self.path, self.metrics_keys, read_rows(self.path)[1])
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.metrics_keys).writerows(self.metrics)
         self.rows += len(self.metrics)
-        super().save()
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        write_rows(self.path, fieldnames, read_rows(self.path)[1])
+        self.metrics = []
 
     def flushed_rows(self) -> int:
         self.save()
@@ -85,7 +88,7 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """
     if not path.is_file():
         return [], []
-    with open(path, newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         lines = [line for line in file if line.endswith("\n")]
     reader = csv.DictReader(lines)
     return list(reader.fieldnames or []), list(reader)
@@ -93,7 +96,7 @@ def read_rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 def write_rows(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
     """Write a CSV file with a header; it appears whole or not at all. Values that a row lacks stay empty."""
-    with written_beside(path) as part, open(part, "w", newline="") as file:
+    with written_beside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

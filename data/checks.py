@@ -168,7 +168,8 @@ def write_report(report: Report, path: Path) -> None:
         OSError: the file cannot be written.
     """
     with written_beside(path) as part:
-        part.write_text(json.dumps(report.written(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(report.written(), indent=2, ensure_ascii=False, allow_nan=False)
+        part.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _compared(report: Report) -> Report:

@@ -57,7 +57,8 @@ class Report:
 
     def write(self, path: Path, found: Profiles) -> None:
         """Write the report as JSON."""
-        path.write_text(json.dumps(self.content(found), indent=2, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(self.content(found), indent=2, ensure_ascii=False, default=str)
+        path.write_text(f"{text}\n", encoding="utf-8")
 
     def draw(self, path: Path, found: Profiles, source: Source, labels: Labels) -> None:
         """Write the sheet as PNG: the slices that hold most of all classes, over the first channel of the source."""
@@ -119,7 +120,7 @@ def _lines(report: Path) -> list[dict[str, Any]]:
             **{f"centroid_{axis}_mm": (each["centroid_mm"] or {}).get(axis, "") for axis in AXES},
             **{name: each["slices"][key] for name, key in SLICES.items()},
         }
-        for each in json.loads(report.read_text())["classes"]
+        for each in json.loads(report.read_text(encoding="utf-8"))["classes"]
     ]
 
 

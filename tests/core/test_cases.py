@@ -4,6 +4,8 @@ import math
 import pytest
 
 from foveal.core.cases import gathered, means, write_cases
+from foveal.core.metrics_table import read_rows
+from foveal.tests.fixtures.encoding import open_as_ascii
 
 CASES = [{"set": "b", "name": "y", "psnr": 30.0}, {"set": "a", "name": "z", "psnr": 20.0}]
 
@@ -28,6 +30,12 @@ def test_the_table_has_a_line_per_case(tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["y", "z"]
     assert math.isclose(float(rows[1]["psnr"]), 20)
+
+
+def test_names_are_kept_where_text_is_not_utf_8(tmp_path, monkeypatch):
+    open_as_ascii(monkeypatch)
+    write_cases(tmp_path / "cases.csv", [{"name": "Größe", "psnr": 30.0}])
+    assert read_rows(tmp_path / "cases.csv") == (["name", "psnr"], [{"name": "Größe", "psnr": "30.0"}])
 
 
 def test_a_failed_table_leaves_nothing(tmp_path):

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from foveal.core.metrics_table import MetricsTable, read_rows
+from foveal.tests.fixtures.encoding import open_as_ascii
 
 
 def log(table: MetricsTable, *steps: int, name: str = "loss") -> None:
@@ -17,6 +20,13 @@ def test_every_saved_row_is_in_the_file(tmp_path: Path) -> None:
     log(table, 1, name="psnr")
     assert (tmp_path / "metrics.csv").read_text().split() == ["loss,psnr,step", "0.0,,0", "0.1,,1", ",0.1,1"]
     assert table.rows == 3
+
+
+def test_names_are_kept_where_text_is_not_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_as_ascii(monkeypatch)
+    log(MetricsTable(tmp_path), 0, 1, name="dice_Größe")
+    assert (tmp_path / "metrics.csv").read_text("utf-8").split() == ["dice_Größe,step", "0.0,0", "0.1,1"]
+    assert read_rows(tmp_path / "metrics.csv")[0] == ["dice_Größe", "step"]
 
 
 def test_another_session_continues_the_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from foveal.data.checks import check_folder, write_report
 from foveal.data.fingerprint import fingerprint
 from foveal.data.io.image import write_image
 from foveal.tests.fixtures.dicom import write_series
+from foveal.tests.fixtures.encoding import open_as_ascii
 
 NOISE = np.random.default_rng(0).integers(0, 255, (3, 12, 20), dtype=np.uint8)
 
@@ -212,6 +213,14 @@ def test_the_report_is_written_as_json(tmp_path):
     assert first["name"] == "first.nii.gz"
     assert first["spacing"] == [3, 2, 1]
     assert first["classes"] == {"0": 20, "1": 20, "2": 20}
+
+
+def test_the_report_keeps_names_where_text_is_not_utf_8(tmp_path, monkeypatch):
+    write_image(tmp_path / "in" / "Größe.png", NOISE)
+    open_as_ascii(monkeypatch)
+    write_report(check_folder(tmp_path / "in"), tmp_path / "report.json")
+    (item,) = json.loads((tmp_path / "report.json").read_text("utf-8"))["items"]
+    assert item["name"] == "Größe.png"
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

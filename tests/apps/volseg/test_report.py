@@ -13,6 +13,7 @@ from foveal.core.outlines import numbered
 from foveal.core.planes import GAP
 from foveal.data.geometry import VolumeGeometry
 from foveal.data.io.image import read_image
+from foveal.tests.fixtures.encoding import open_as_ascii
 from foveal.tests.fixtures.nifti import AFFINES
 
 SHAPE = (6, 40, 50)
@@ -70,6 +71,17 @@ def test_a_class_that_is_not_there_has_no_place(tmp_path):
     assert [each["case"] for each in lines] == ["one"] * 3
     assert [each["voxels"] for each in lines] == ["1120", "1", "0"]
     assert [each["centroid_R_mm"] for each in lines][2] == lines[2]["first_slice"] == ""
+
+
+def test_names_of_classes_are_kept_where_text_is_not_utf_8(tmp_path, monkeypatch):
+    open_as_ascii(monkeypatch)
+    path = tmp_path / "one_report.json"
+    named = Report("one", numbered(["Größe"]), VolumeGeometry(SHAPE, AFFINES["anisotropic"]), None, {})
+    named.write(path, profiles(labels(), 2))
+    Journal(tmp_path).record(path, "")
+    write_table(tmp_path)
+    assert json.loads(path.read_text("utf-8"))["classes"][0]["name"] == "Größe"
+    assert "one,1,Größe," in (tmp_path / TABLE).read_text("utf-8")
 
 
 def test_without_reports_the_table_of_an_earlier_run_goes_but_no_other(tmp_path):
