@@ -15,7 +15,7 @@ from torch import Tensor
 from ....core.errors import UserError
 from ....core.messages import suggestion
 from ....core.weights.adapters import fill, reading_shapes, refuse_unknown, rename
-from ....core.weights.card import Card, network_entry
+from ....core.weights.card import Card, colour_names, network_entry
 from ....core.weights.label import Label
 from .pranet import PraNet
 
@@ -26,15 +26,14 @@ ENCODERS = {"res2net50_v1b_26w_4s": "res2net50d", "res2net101_v1b_26w_4s": "res2
 """The authors' names of encoders and timm's."""
 
 FIELDS = {"rfb2_1": "field_fine", "rfb3_1": "field_middle", "rfb4_1": "field_deep"}
+"""The authors' names of receptive-field blocks and ours."""
 
 ENTRIES = ("conv_res", "branch0.0", "branch1.0", "branch2.0", "branch3.0")
 """The first convolutions of a receptive-field block, in the order of our common one."""
 
 RENAMES = (
     (r"^resnet\.", "encoder."),
-    (r"^rfb2_1\.", "field_fine."),
-    (r"^rfb3_1\.", "field_middle."),
-    (r"^rfb4_1\.", "field_deep."),
+    *((rf"^{theirs}\.", f"{ours}.") for theirs, ours in FIELDS.items()),
     (r"^(field_\w+)\.branch1\.", r"\1.branches.0."),
     (r"^(field_\w+)\.branch2\.", r"\1.branches.1."),
     (r"^(field_\w+)\.branch3\.", r"\1.branches.2."),
@@ -134,7 +133,7 @@ def _card(arguments: dict[str, Any]) -> Card:
         name="pranet" if arguments["encoder"] == "res2net50d" else f"pranet-{arguments['encoder']}",
         app="polyp",
         network=network_entry(PraNet, arguments),
-        channels=("red", "green", "blue") if channels == 3 else tuple(f"channel {i}" for i in range(1, channels + 1)),
+        channels=colour_names(channels),
         mean=IMAGENET_MEAN if channels == 3 else (),
         std=IMAGENET_STD if channels == 3 else (),
         frame=(SIDE, SIDE),

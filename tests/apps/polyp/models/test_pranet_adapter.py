@@ -112,9 +112,12 @@ def test_arguments_are_read_from_the_weights_or_given(state):
     assert load_reference("pranet", state, given).card.network["init_args"] == published
 
 
-def test_plain_resnet_and_other_widths_are_taken():
-    net = load_reference("pranet", reference_state(8, "resnet50", torch.float64))
-    assert net.card.network["init_args"] == {"num_classes": 1, "in_channels": 3, "dim": 8, "encoder": "resnet50"}
+def test_plain_resnet_and_other_widths_and_channels_are_taken():
+    state = reference_state(8, "resnet50", torch.float64)
+    state["resnet.conv1.weight"] = state["resnet.conv1.weight"][:, :1]
+    net = load_reference("pranet", state)
+    assert net.card.network["init_args"] == {"num_classes": 1, "in_channels": 1, "dim": 8, "encoder": "resnet50"}
+    assert net.card.channels == ("grey",)  # as a network of ours calls it
     assert net.decoder.head.weight.dtype == torch.float64
 
 
