@@ -120,6 +120,7 @@ def _card(arguments: dict[str, Any]) -> Card:
         network=network_entry(MSGA, arguments),
         channels=colour_names(channels),
         size_multiple=MSGA.size_multiple,
+        smallest_size=MSGA.smallest_size,
         tile=256,
         overlap=64,
         outputs=("background", *(label.name for label in labels)),

@@ -104,6 +104,7 @@ def _card(arguments: Mapping[str, Any]) -> Card:
         network=network_entry(DWFormer, plain),
         channels=colour_names(arguments["in_channels"]),
         size_multiple=DWFormer.size_multiple,
+        smallest_size=DWFormer.smallest_size,
         tile=SIDE,
         overlap=SIDE // 4,
         licence="",
