@@ -168,10 +168,6 @@ class BagNetwork(nn.Module):
         branches, slide = self.readout(pooled)
         return branches, slide, scores
 
-    def slide_feature(self, bag: Tensor, masking: bool = False, uniform: Tensor | None = None) -> Tensor:
-        """Return the slide's feature, (1, D), for heads of other kinds."""
-        return self.features(bag, masking, uniform)[1]
-
 
 class ACMIL(BagNetwork):
     """ACMIL with gated attention, the published default. One branch without masking is ABMIL (Ilse et al. 2018).

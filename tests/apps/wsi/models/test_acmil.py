@@ -53,11 +53,9 @@ def test_masking_does_not_depend_on_the_mode(form):
     masked = net.outputs(bag(), True, uniform)
     assert torch.equal(masked.scores, net.outputs(bag(), True, uniform).scores)
     assert not torch.allclose(masked.slide, net(bag()))
-    assert torch.equal(net.slide_feature(bag()), net.features(bag())[1])
-    assert not torch.allclose(net.slide_feature(bag(), True, uniform), net.slide_feature(bag()))
 
 
-def test_slide_feature_is_pooled_by_the_mean_of_the_attentions():
+def test_the_feature_of_the_slide_is_pooled_by_the_mean_of_the_attentions():
     net = small(ACMIL)
     patches = net.reduce(bag())
     _, slide, scores = net.features(bag())
