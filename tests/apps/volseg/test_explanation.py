@@ -63,6 +63,21 @@ def test_three_planes_are_drawn_and_an_interrupted_run_goes_on(tmp_path, weights
     assert not drawn  # all of it is there
 
 
+def test_an_interrupted_picture_does_not_stop_the_same_command(tmp_path, weights, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    volume = write_volume(tmp_path / "case.nii.gz")
+    with monkeypatch.context() as patch:
+        patch.setattr(explanation, "draw_panels", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            infer(tmp_path / "out", [volume], [weights], explain=tmp_path / "see", device="cpu", quiet=True)
+    assert not [*tmp_path.glob("out/case*"), *tmp_path.glob("see/*")]
+    infer(tmp_path / "out", [volume], [weights], explain=tmp_path / "see", device="cpu", quiet=True)
+    assert (tmp_path / "out" / "case.nii.gz").exists()
+    assert (tmp_path / "see" / "case_explain.png").exists()
+
+
 def test_other_networks_and_wrong_folders_are_refused(tmp_path, weights):
     volume = write_volume(tmp_path / "case.nii.gz")
     shades = save_shades(tmp_path / "s.pt", app="volseg", dimensions=3, tile=16, overlap=8, channels=("mr",))
