@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from ...core.errors import UserError
+from ..io.formats import IMAGE_SUFFIXES
 from .group_split import Part
 from .pairs import Pair
 from .split_file import names_of
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
 class ImageFolder:
@@ -54,8 +53,9 @@ def pairs_of(pairs: list[Pair], part: Part | None, split: Path | None) -> list[P
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the image files of a folder by name; there may be none."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    """Return the image files of a folder by name, hidden ones left out; there may be none."""
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def image_files(folder: Path) -> list[Path]:

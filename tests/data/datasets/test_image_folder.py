@@ -6,7 +6,7 @@ from foveal.data.datasets.image_folder import ImageFolder
 
 
 def test_images_come_in_order_of_name_and_other_files_are_left_out(tmp_path):
-    for name in ("b.png", "a.JPG", "c.tif"):
+    for name in ("b.png", "a.JPG", "c.tif", "not_read_here.webp", "._a.png"):
         Image.new("RGB", (4, 4)).save(tmp_path / name)
     (tmp_path / "readme.txt").write_text("not an image")
     assert [pair.name for pair in ImageFolder(tmp_path).pairs(2)] == ["a", "b", "c"]
