@@ -71,7 +71,7 @@ def read_table(
         label_column: column of the class; None to find it.
 
     Raises:
-        UserError: the file cannot be read, or a column is missing.
+        UserError: the file cannot be read, a column is missing, or none of the files has a class.
     """
     lines = read_lines(path, [label_column] if label_column else [])
     columns = [each for each in (lines[0] if lines else {}) if isinstance(each, str)]
@@ -99,6 +99,11 @@ def read_table(
         name = by_key.get(key(_text(line, best)))
         if name and _text(line, label):
             things[name] = Thing(name, _text(line, label), _text(line, patient), _part(_text(line, split)))
+    if not things:
+        raise UserError(
+            f"{path}: no line that names one of the {noun} has a class in the column {label}; fill it in, or give "
+            "another column by --label_column."
+        )
     told = f"columns of {path.name}: {best} ({noun}), {label} (class)"
     told += f", {patient} (patient)" if patient else ""
     told += f", {split} (split)" if split else ""
