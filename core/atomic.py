@@ -7,6 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import UserError
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse to replace a file.
+
+    Raises:
+        UserError: it exists.
+    """
+    if path.exists():
+        raise UserError(f"{path}: exists already; give --overwrite to replace it, or another --output.")
+
+
+def refuse_folder(path: Path) -> None:
+    """Refuse to write a file where a folder is.
+
+    Raises:
+        UserError: it is one.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give the name of a file.")
+
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
@@ -17,7 +39,11 @@ def written_beside(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file to write. The temporary name keeps its suffix, which some writers insist on.
+
+    Raises:
+        UserError: a folder has that name.
     """
+    refuse_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:

@@ -175,7 +175,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **_: Any) -> Trainer:
         """Build the Trainer with our loggers, callbacks and checkpoint files around what the config asks for."""
         options = dict(self._get(self.config_init, "trainer"))
-        self.folder = self.place.folder or self._new_folder()
+        self.folder = self._run_folder()
         seed = self._get(self.config, "seed_everything")
         training = self.command == "fit"
         suffix = "" if training else f"_{self.command}"
@@ -204,11 +204,15 @@ class TrainingCLI(LightningCLI):
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:  # all of it is from options
             raise UserError(f"trainer: {one_line(error)}") from error
 
-    def _new_folder(self) -> Path:
-        """Create the run folder on the first process; take it away again if nothing begins in it."""
+    def _run_folder(self) -> Path:
+        """Return the run folder; the first process takes a new one away again if nothing begins in it."""
+        folder = self.place.folder
         if rank_zero_only.rank:
-            return RUNS / self.place.name
-        folder = create_folder(self.place.name)
+            return folder or RUNS / self.place.name
+        if folder is None:
+            folder = create_folder(self.place.name)
+        elif folder.exists():
+            return folder
         self.undo.callback(remove_unbegun, folder)
         return folder
 
@@ -218,10 +222,12 @@ class TrainingCLI(LightningCLI):
         return super()._prepare_subcommand_kwargs(subcommand) | quiet.get(subcommand, {})
 
     def before_fit(self) -> None:
-        """Say what begins."""
+        """Begin a new training with what the task wants, and say what begins."""
+        resumed = self._get(self.config, "ckpt_path")
+        if not resumed:
+            self.model.begin()
         weights = sum(each.numel() for each in self.model.net.parameters())
         network = self.model.network.get("class_path", type(self.model).__name__).rpartition(".")[2]
-        resumed = self._get(self.config, "ckpt_path")
         self._say(
             f"{network} with {weights:,} weights into {self.folder}" + (f", continuing {resumed}" if resumed else "")
         )

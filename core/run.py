@@ -49,8 +49,8 @@ def create_folder(name: str, root: Path = RUNS) -> Path:
 
 
 def remove_unbegun(folder: Path) -> None:
-    """Remove a new run folder in which nothing has begun: no manifest tells of it."""
-    if not list(folder.glob("manifest*.json")):
+    """Remove a new run folder in which nothing has begun, so that no manifest is there; it need not exist."""
+    if folder.exists() and not list(folder.glob("manifest*.json")):
         shutil.rmtree(folder)
 
 
@@ -98,9 +98,11 @@ def find_place(
         root: where run folders are created.
 
     Raises:
-        UserError: the checkpoint is missing, or `fit` would overwrite another run.
+        UserError: the output is a file, the checkpoint is missing, or `fit` would overwrite another run.
     """
     name = run_name(app, arguments)
+    if output and output.is_file():
+        raise UserError(f"--output {output}: is a file; give a folder.")
     if checkpoint in ("last", "best"):
         folder = output or newest_folder(arguments, name, root)
         path = folder and folder / f"{checkpoint}.ckpt"

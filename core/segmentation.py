@@ -17,12 +17,12 @@ from .errors import UserError
 from .inference.activate import activate
 from .inference.engine import Engine
 from .outlines import numbered, outlined
-from .task import Task
+from .pretrained_task import PretrainedTask
 from .weights.card import Card, colour_names
 from .weights.label import Label
 
 
-class Segmentation(Task):
+class Segmentation(PretrainedTask):
     """Learns to give every pixel a class; evaluates through the engine, as `infer` computes.
 
     A subclass says in `scores` how a case is measured.
@@ -40,6 +40,7 @@ class Segmentation(Task):
         mean: subtracted from each channel in 0..1; None for nothing.
         std: by which each channel is divided then.
         intensity: how volumes and DICOM become 0..1, as on the card.
+        pretrained: weights of the encoder to begin with: "imagenet" (downloaded once) or a file.
         licence: licence of the trained weights, written to their card.
 
     Raises:
@@ -61,6 +62,7 @@ class Segmentation(Task):
         mean: list[float] | None = None,
         std: list[float] | None = None,
         intensity: dict[str, Any] | None = None,
+        pretrained: str | None = None,
         licence: str = "",
     ) -> None:
         super().__init__(net, optimizer, scheduler, licence)
@@ -77,6 +79,7 @@ class Segmentation(Task):
         self.mean = tuple(mean or ())
         self.std = tuple(std or ())
         self.intensity = intensity or {}
+        self.pretrained = pretrained
         self.exhibit_facts = {"classes": {each.name: f"#{bytes(each.colour).hex()}" for each in self.labels()}}
 
     @abstractmethod

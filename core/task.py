@@ -152,6 +152,9 @@ class Task(L.LightningModule, ABC):
         """Report the cases."""
         self._report("test")
 
+    def begin(self) -> None:
+        """Do what a new training begins with, before its data is read and its run begun; nothing by default."""
+
     def optimizer_of_net(self) -> Optimizer:
         """Return the optimiser."""
         return self.make_optimizer(self.net.parameters())

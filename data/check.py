@@ -15,7 +15,7 @@ def check(
     input: Path,
     labels: Path | None = None,
     json: Path | None = None,
-    mpp: float | None = None,
+    slide_mpp: float | None = None,
     resample: bool = False,
 ) -> int:
     """Read every file of a folder and tell what it holds before a long run.
@@ -28,7 +28,7 @@ def check(
         input: Folder, those in it included, or a single file.
         labels: Folder of the labels, which have the names of the images ("_label", "_mask" or "_seg" may follow).
         json: File for the report with everything about each file.
-        mpp: Slides, micrometres per pixel of the finest level where the file does not tell.
+        slide_mpp: Slides, micrometres per pixel of the finest level where the file does not tell.
         resample: DICOM, take series of tilted or unevenly spaced slices.
 
     Returns:
@@ -37,7 +37,7 @@ def check(
     Example:
         foveal check --input images --labels masks --json report.json
     """
-    return check_and_print(input, labels, json, options={"slide_mpp": mpp, "resample": resample})
+    return check_and_print(input, labels, json, options={"slide_mpp": slide_mpp, "resample": resample})
 
 
 def check_and_print(
@@ -82,9 +82,12 @@ def read_and_print(read: Callable[[Progress], Report], json: Path | None = None)
         read: makes it; is given what is to be told how many files are done.
         json: see `check`.
     """
+    from ..core.atomic import refuse_folder
     from .check_table import print_report
     from .checks import write_report
 
+    if json:
+        refuse_folder(json)
     report = with_progress(read)
     if json:
         write_report(report, json)

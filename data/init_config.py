@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ..core.atomic import written_beside
+from ..core.atomic import refuse_existing, written_beside
 from ..core.errors import UserError
 from .init_size import Size
 
@@ -52,8 +52,8 @@ def places_of(input: Path, output: Path | None, overwrite: bool) -> Places:
         raise UserError(f"--output {config}: is no YAML file; end it in .yaml.")
     places = Places(config, config.with_name(f"{config.stem}_split.csv"))
     for path in (places.config, places.split):
-        if path.exists() and not overwrite:
-            raise UserError(f"{path}: exists already; give --overwrite to replace it, or another --output.")
+        if not overwrite:
+            refuse_existing(path)
     return places
 
 

@@ -16,6 +16,7 @@ from ...core.attention_overlay import draw_attention, overlay
 from ...core.cases import Case
 from ...core.classification import Classifier
 from ...core.errors import UserError
+from ...core.pretrained_task import PretrainedTask
 from ...core.report.showcase import Exhibit
 from ...core.weights.card import Card, colour_names
 from .models.medusa import MEDUSA, AttentionMaps
@@ -39,7 +40,7 @@ class Looked:
     maps: np.ndarray
 
 
-class Classification(Classifier):
+class Classification(PretrainedTask, Classifier):
     """Learns classes by the cross-entropy; scores sensitivity, PPV, specificity, ROC area and calibration.
 
     Args:
@@ -76,17 +77,10 @@ class Classification(Classifier):
         self.looked: list[Looked] = []
         self._check_factors()
 
-    def prepare_data(self) -> None:
-        """Before a new training, load the weights to begin with: where they cannot be had, no run is begun."""
-        if self.trainer.state.fn == "fit":
-            self._load_pretrained()
-
     def setup(self, stage: str) -> None:
-        """Take classes and size from the data; load the weights to begin with into the other processes' networks."""
+        """Take classes and size from the data."""
         super().setup(stage)
         self.size = self.trainer.datamodule.size
-        if stage == "fit" and self.trainer.local_rank:  # `prepare_data` is for the first process of a machine
-            self._load_pretrained()
 
     def training_loss(self, batch: dict[str, Any]) -> Tensor:
         """Return the cross-entropy."""
@@ -187,16 +181,6 @@ class Classification(Classifier):
         ]
         shown = (each.detach().float().cpu().numpy() for each in (image, maps))
         return probabilities, [Looked(*each) for each in zip(titles, *shown, strict=True)]
-
-    def _load_pretrained(self) -> None:
-        if not self.pretrained or self.trainer.ckpt_path is not None:
-            return
-        if not hasattr(self.net, "load_pretrained"):
-            raise UserError(f"model.pretrained: {type(self.net).__name__} cannot load such weights; leave it out.")
-        try:
-            self.net.load_pretrained(None if self.pretrained == "imagenet" else self.pretrained)
-        except UserError as error:
-            raise UserError(f"model.pretrained: {error}") from error
 
     def _check_factors(self) -> None:
         names = [name for name, _ in self.net.named_parameters()]

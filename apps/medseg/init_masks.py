@@ -52,6 +52,7 @@ def init_masks(
         "net": {"class_path": "foveal.apps.medseg.models.msga.MSGA", "init_args": net},
         "classes": Noted(names, "put the names of yours, in the order of their values"),
         "scheduler": {"init_args": rate},
+        "pretrained": Noted(None, "imagenet begins with downloaded weights of the backbone, a file with its own"),
         "licence": Noted("", "of the weights, as that of your images allows"),
     }
     if scaled:

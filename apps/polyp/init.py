@@ -69,6 +69,7 @@ def init(
             "init_args": {
                 "frame": Noted([side, side], f"what the network sees: {median}; a multiple of 32, at most {largest}"),
                 "scheduler": {"class_path": "torch.optim.lr_scheduler.OneCycleLR", "init_args": rate},
+                "pretrained": Noted("imagenet", "weights of the encoder, downloaded once; null begins from nothing"),
                 "licence": Noted("", "of the weights, as that of your pictures allows"),
             }
         },

@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import hashlib
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +14,17 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from huggingface_hub import constants
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from ...core.errors import UserError
 from ...core.messages import suggestion
 from ...core.weights.adapters import fill
+from ...core.weights.hub import hub_or_cache
 from ...core.weights.pretrained import read_state
 from .colour_texture import ColourTexture
 
 COLOUR_TEXTURE = "colour-texture"
-PATIENCE = 5.0  # seconds for an answer of the hub
 PREFIXES = ("backbone.", "encoder.", "model.", "student.", "teacher.")
 """What the names of an encoder's weights begin with where it was saved within something larger."""
 
@@ -115,15 +112,12 @@ def _published(name: str) -> nn.Module:
     """Build a network of timm with its published weights."""
     if ":" not in name:
         _check_name(name)
-    is_local = name.startswith("local-dir:")
-    is_cut_off = not is_local and not _hub_answers()
     try:
-        with _cache_alone(is_cut_off):
+        with nullcontext() if name.startswith("local-dir:") else hub_or_cache():
             return timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # whatever the network, the hub or the disk did
-        reason = "the hub does not answer, and its cache does not hold them" if is_cut_off else _short(error)
         raise UserError(
-            f"--encoder {name}: its weights cannot be had from {_place(name)} ({reason}); get the file where "
+            f"--encoder {name}: its weights cannot be had from {_place(name)} ({_short(error)}); get the file where "
             f"there is a network and give it by --encoder_weights FILE, or take --encoder {COLOUR_TEXTURE}."
         ) from error
 
@@ -135,7 +129,7 @@ def _filled(name: str, weights: Path) -> nn.Module:
     state = _without_prefix(read_state(weights))
     options: dict[str, Any] = {"init_values": 1e-5} if any(".ls1.gamma" in each for each in state) else {}
     try:
-        with _cache_alone(name.startswith("hf-hub:") and not _hub_answers()):
+        with hub_or_cache() if name.startswith("hf-hub:") else nullcontext():
             module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     except Exception as error:  # as above; and whatever a network says to an option that it does not take
         raise UserError(
@@ -179,28 +173,6 @@ def _place(name: str) -> str:
         return name.partition(":")[2]
     facts = timm.get_pretrained_cfg(name)
     return (facts and (facts.hf_hub_id or facts.url)) or "timm, which has none"
-
-
-def _hub_answers() -> bool:
-    """Tell whether the hub can be reached; its own client would try for a minute."""
-    try:
-        urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE).close()
-    except urllib.error.HTTPError:
-        return True  # an answer all the same
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
-def _cache_alone(is_meant: bool) -> Iterator[None]:
-    """Let the hub's client look into its cache and nowhere else, if that is meant."""
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = is_meant or before
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def _short(error: Exception) -> str:

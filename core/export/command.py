@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..atomic import refuse_existing, written_beside
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def export(
     output: Path,
     format: Literal["torchscript", "pt2", "aoti", "onnx", "safetensors"],
     device: str = "cpu",
+    overwrite: bool = False,
 ) -> None:
     """Write a network as one file that runs without this package, for inputs of any size that the network takes.
 
@@ -47,22 +49,24 @@ def export(
             kind of machine by AOTInductor, slow to write), onnx (other run times, needs foveal[onnx], slow to write),
             or safetensors for the weights and the card alone.
         device: Where the program is checked, cpu or cuda; aoti compiles for it.
+        overwrite: Replace a file that exists already.
 
     Example:
         {program} --weights best.ckpt --format torchscript --output mine.pt
 
     Raises:
-        UserError: the weights cannot be loaded, the suffix does not suit the format, a tool is missing or cannot
-            express the network, or the program differs from its network.
+        UserError: the output exists, the weights cannot be loaded, the suffix does not suit the format, a tool is
+            missing or cannot express the network, or the program differs from its network.
     """
     output = Path(output).expanduser()
     if output.exists() and Path(weights).exists() and output.samefile(weights):
         raise UserError(f"--output {output}: is the weights file itself; give another name.")
     if output.suffix != SUFFIXES.get(format, output.suffix):
         raise UserError(f"--output {output}: a file of format {format} is named *{SUFFIXES[format]}.")
+    if not overwrite:
+        refuse_existing(output)
     minutes = ", compiling, which takes minutes" if format == "aoti" else ""
     _say(f"{output}: writing {weights} as {format}{minutes}")
-    from ..atomic import written_beside
     from ..inference.device import find_device
     from ..weights.load import load_model, load_program
     from .artifact import tool_of
@@ -74,7 +78,7 @@ def export(
         size = f"{part.stat().st_size / 1e6:.1f} MB"
         _say(f"{output}: {size}, running beside the network at {' and '.join(_shapes(net.card))}")
         differences = compare(load_program(part, where), net, net.card)
-        if not max(differences.values()) <= LIMIT:
+        if not all(each <= LIMIT for each in differences.values()):
             raise UserError(
                 f"{output}: not written, because the {format} program differs from its network: {_told(differences)}"
             )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import UserError
+from ..atomic import refuse_existing
 
 NAME = ".foveal-journal.jsonl"
 
@@ -78,8 +78,8 @@ class Journal:
             UserError: an output exists already.
         """
         for output in outputs:
-            if output.exists() and not self.wrote(output):
-                raise UserError(f"{output}: exists already; give --overwrite to replace it, or another --output.")
+            if not self.wrote(output):
+                refuse_existing(output)
 
     def record(self, output: Path, fingerprint: str, beside: Path | None = None) -> None:
         """Note that an output is finished, and what it was made beside."""

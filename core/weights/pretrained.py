@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from .adapters import fill, unwrap
 from .files import file_format, read_checkpoint, read_safetensors
+from .hub import hub_or_cache
 
 
 def fill_pretrained(
@@ -27,7 +28,7 @@ def fill_pretrained(
     Raises:
         UserError: the weights cannot be had, or do not fit.
     """
-    found = read_state(Path(source)) if source else _downloaded(download)
+    found = read_state(Path(source)) if source else _published(download)
     own = {name: value for name, value in net.state_dict().items() if name.startswith(classifier)}
     try:
         fill(net, {name: value for name, value in found.items() if not name.startswith(classifier)} | own)
@@ -46,9 +47,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return unwrap(read_safetensors(path)[0] if file_format(path) == "safetensors" else read_checkpoint(path))
 
 
-def _downloaded(download: Callable[[], nn.Module]) -> dict[str, Tensor]:
+def _published(download: Callable[[], nn.Module]) -> dict[str, Tensor]:
     try:
-        return download().state_dict()
+        with hub_or_cache():
+            return download().state_dict()
     except Exception as error:  # whatever the network, the hub or the disk did
         reason = shorten(" ".join(str(error).split()), 160, placeholder=" ...")
         raise UserError(

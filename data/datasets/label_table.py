@@ -113,7 +113,7 @@ def read_lines(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     if absent := [each for each in needed if each not in columns]:
         raise UserError(
             f"{path}: has no column {' or '.join(absent)}, but {', '.join(columns[:20]) or 'none'}. "
-            "Name its columns by label_column and the like."
+            "Add it, or name the right one where an option (such as --label_column) does."
         )
     return lines
 

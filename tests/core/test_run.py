@@ -36,7 +36,7 @@ def test_newest_folder_counts_numbers_and_ignores_other_names(tmp_path: Path) ->
 def test_a_folder_in_which_nothing_began_is_removed(tmp_path: Path) -> None:
     empty, kept = run.create_folder("light", tmp_path), begun(run.create_folder("light", tmp_path))
     (empty / "tensorboard").mkdir()
-    for folder in (empty, kept):
+    for folder in (empty, kept, tmp_path / "never made"):
         run.remove_unbegun(folder)
     assert list(tmp_path.iterdir()) == [kept]
 
@@ -144,3 +144,9 @@ def test_weights_alone_can_be_measured_but_not_trained_further(tmp_path: Path) -
     assert place(tmp_path, "test", str(path)).checkpoint == path
     with pytest.raises(UserError, match="holds weights alone"):
         place(tmp_path, "fit", str(path))
+
+
+def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("keep")
+    with pytest.raises(UserError, match=r"notes\.txt: is a file; give a folder"):
+        run.find_place("superres", "fit", [], tmp_path / "notes.txt", None)

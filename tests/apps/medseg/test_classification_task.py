@@ -1,7 +1,5 @@
 import csv
 import json
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,15 +116,6 @@ def test_the_card_tells_classes_and_frame():
     assert (card.channels, card.licence) == (("grey",), "CC0-1.0")
 
 
-def test_weights_to_begin_with_are_not_asked_of_a_network_without():
-    made = task(pretrained="weights.pth")
-    data = SimpleNamespace(classes=("a", "b"), size=32, class_counts=[1, 1])
-    made._trainer = SimpleNamespace(datamodule=data, ckpt_path=None, state=SimpleNamespace(fn="fit"), local_rank=1)
-    for begin in (made.prepare_data, lambda: made.setup("fit")):
-        with pytest.raises(UserError, match="Brightness cannot load such weights"):
-            begin()
-
-
 NETWORKS = {
     "medusa": ("medusa.MEDUSA", {"backbone": "resnet10t", "widths": [4, 8], "body_size": 32}),
     "plain": ("timm_classifier.TimmClassifier", {"name": "resnet10t"}),
@@ -174,14 +163,6 @@ def config(tmp_path, name):
     }
     (tmp_path / "run.yaml").write_text(json.dumps(content))
     return str(tmp_path / "run.yaml")
-
-
-def test_a_run_whose_weights_to_begin_with_are_missing_leaves_no_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    given = ["--config", config(tmp_path, "plain"), "--model.pretrained", "gone.pth"]
-    with pytest.raises(UserError, match=r"^model.pretrained: gone.pth: there is no such file"):
-        main("medseg", "fit", given)
-    assert not any(Path("runs").rglob("*.json"))
 
 
 @pytest.mark.slow

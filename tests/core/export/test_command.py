@@ -63,7 +63,7 @@ def test_a_program_that_differs_is_not_kept(damage, weights, tmp_path, monkeypat
 
     monkeypatch.setattr(torchscript, "save", save_damaged)
     with pytest.raises(UserError, match=r"tiny\.pt: not written, because the torchscript program differs"):
-        export(str(weights), output, "torchscript")
+        export(str(weights), output, "torchscript", overwrite=True)
     assert output.read_text() == "older"
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.pt"]
 
@@ -98,8 +98,18 @@ def test_wrong_suffix_is_refused_before_any_work(format, suffix, tmp_path):
 def test_the_weights_are_not_overwritten(weights):
     before = weights.read_bytes()
     with pytest.raises(UserError, match="is the weights file itself"):
-        export(str(weights), weights, "torchscript")
+        export(str(weights), weights, "torchscript", overwrite=True)
     assert weights.read_bytes() == before
+
+
+def test_another_file_is_overwritten_only_if_that_is_meant(weights, tmp_path):
+    output = tmp_path / "tiny.safetensors"
+    output.write_text("older")
+    with pytest.raises(UserError, match=r"tiny\.safetensors: exists already; give --overwrite to replace it"):
+        export("absent", output, "safetensors")
+    assert output.read_text() == "older"
+    export(str(weights), output, "safetensors", overwrite=True)
+    assert load_program(output).card == load_program(weights).card
 
 
 def test_compiling_without_a_compiler_is_refused(weights, tmp_path, monkeypatch):
