@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from foveal.tests.docs.pages import PAGES, ROOT, blocks, commands, inline_code
 from foveal.tests.fixtures.datasets_2d import merged
 
 TRAINING = ("fit", "validate", "test", "predict")
+COMPILERS = ("g++", "cmake")
 ELSEWHERE = ("--trainer.devices", "configs/trainer/gpu.yaml")
 """What needs a machine with GPUs: such trainings are read and checked, not run."""
 
@@ -127,12 +129,20 @@ KINDS: dict[str, Callable[[list[str]], None]] = {
 """What is done with the commands of each program; another program fails the test."""
 
 
-def compiled(text: str) -> None:
-    """Run a block that compiles C++ as it is written, where there is a compiler."""
-    if shutil.which("g++"):
+def compiled(text: str, tool: str) -> None:
+    """Run a block that compiles C++ as it is written, where there is its tool."""
+    if shutil.which(tool):
+        Path("larger.ppm").unlink(missing_ok=True)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         subprocess.run(["bash", "-euc", text], check=True, env=os.environ | {"PATH": path})
         assert np.array_equal(np.asarray(Image.open("larger.ppm")), np.asarray(Image.open("larger.png")))
+
+
+def whole_commands(page: Path) -> list[list[str]]:
+    """Return the commands in the running text of a page that name all that they work on, no PLACE to be filled in."""
+    codes = [shlex.split(code) for code in inline_code(page) if code.split()[0] in ("foveal", "lightning")]
+    whole = [words for words in codes if len(words) > 2 or words[-1] in ("list", "doctor")]
+    return [words for words in whole if not any(re.search(r"<|\[|^[A-Z]+$|^--help$", word) for word in words)]
 
 
 @pytest.fixture
@@ -159,16 +169,19 @@ def write_files(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_runs_as_it_is_written(page, inside, monkeypatch):
     found = blocks(page)
-    write_inputs("\n".join(each.text for each in found))
+    write_inputs("\n".join([*(each.text for each in found), *inline_code(page)]))
     write_files(page, monkeypatch)
     for block in found:
-        if block.language == "bash" and "g++" in block.text:
-            compiled(block.text)
+        tool = next((each for each in COMPILERS if re.search(rf"^{re.escape(each)} ", block.text, re.MULTILINE)), None)
+        if block.language == "bash" and tool:
+            compiled(block.text, tool)
         elif block.language == "bash":
             for program, *words in commands(block.text):
                 KINDS[program](words)
         elif block.language == "python" and not block.title:
             exec(compile(block.text, str(page), "exec"), {"__name__": "__main__"})
+    for program, *words in whole_commands(page):
+        KINDS[program](words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
