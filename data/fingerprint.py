@@ -113,7 +113,7 @@ def fingerprint(kind: Kind, source: Source, as_labels: bool = False) -> Facts:
         UserError: the file is damaged, or what is in it are no labels.
     """
     facts = Facts(kind, tuple(source.shape), source.spatial, str(np.dtype(source.dtype)))
-    facts.spacing, facts.unit, facts.crs = _spacing(source)
+    facts.spacing, facts.unit, facts.crs = spacing_of(source)
     digest = hashlib.sha256(repr((facts.shape[-source.spatial - 1 :], facts.dtype)).encode())
     statistics, labels = _Statistics(facts), Counter()
     for values, valid in _overview(source) if kind == "slide" else _windows(source):
@@ -219,8 +219,11 @@ def _odd(values: np.ndarray) -> float:
     return float(values[~np.isfinite(values) | (values < 0) | (values != np.round(values))][0])
 
 
-def _spacing(source: Source) -> tuple[tuple[float, ...], str, str]:
-    """Return the distances of samples along the spatial axes, their unit, and the coordinate reference system."""
+def spacing_of(source: Source) -> tuple[tuple[float, ...], str, str]:
+    """Return the distances of samples along the spatial axes, their unit, and the coordinate reference system.
+
+    Where a file tells none of them they are () and ""; see `Facts`.
+    """
     match source.geometry:
         case VolumeGeometry() as geometry:
             return geometry.spacing_mm[-source.spatial :], "mm", ""

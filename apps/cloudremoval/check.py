@@ -26,8 +26,8 @@ def check(
     Args:
         input: A folder of dated GeoTIFFs of one place, or with a folder "image" of them and maybe one "cloud_mask"; or
             a folder of such folders.
-        masks: Folder of cloud masks by name or date, or of such folders by place; 1 is cloud. Clouds are told by their
-            colours if there are none.
+        masks: Folder of cloud masks by name or date, or of such folders by place; 1 or 255 is cloud. Clouds are told
+            by their colours if there are none.
         dates: As many as the network takes at once.
         most_cloud: Share of cloud, 0 to 1, that one date at least must not exceed.
         bands: Names or numbers of red, green, blue and near infrared; told by their names if not given.
@@ -40,7 +40,7 @@ def check(
         The exit code: 1 where a date or a place cannot be used.
 
     Raises:
-        UserError: there is no place.
+        UserError: there is no place, or the share of cloud is none.
 
     Example:
         foveal cloudremoval check --input places --json report.json
@@ -48,7 +48,9 @@ def check(
     from ...data.check import check_and_print
     from .place_checks import check_places
     from .places import Reading, find_places
+    from .selection import check_share
 
+    check_share(most_cloud)
     reading = Reading(masks, bands, quantification, offset, warp)
     places = find_places(input, masks)
     look = partial(check_places, places=places, reading=reading, wanted=dates, most_cloud=most_cloud)

@@ -61,7 +61,7 @@ class Clearing:
     def _chosen(self, series: CloudySeries) -> list[float]:
         """Keep the clearest dates of a series; return the cover of each."""
         cover = series.cover
-        chosen = choose_dates(cover, self.engine.card.dates, series.dates, self.most_cloud)
+        chosen = choose_dates(cover, self.engine.card.dates, self.most_cloud, series.dates)
         series.keep(chosen)
         return [cover[index] for index in chosen]
 
@@ -86,20 +86,18 @@ class Clearing:
             confidence = ConfidenceSink(beside["confidence"], series, fingerprint, self.cog)
             parts.append(Part(stack.enter_context(confidence), program.confidence, "none"))
         if "quicklook" in beside:
-            titles = [f"{name}, {100 * each:.0f} % cloud" for name, each in zip(names_of(series), cover, strict=True)]
+            titles = [f"{name}, {each:.0%} cloud" for name, each in zip(names_of(series), cover, strict=True)]
             look = QuickLook(beside["quicklook"], image, series, card, program.best, titles)
             parts.append(Part(look, program.image, "none"))
         return parts
 
 
-def check_card(card: Card, weights: str, most_cloud: float) -> None:
+def check_card(card: Card, weights: str) -> None:
     """Refuse weights that make no image of the bands they take.
 
     Raises:
-        UserError: they do, or the share of cloud is impossible.
+        UserError: they do.
     """
-    if not 0 <= most_cloud <= 1:
-        raise UserError(f"--most_cloud {most_cloud}: give a share from 0 to 1.")
     strange = [name for name in card.outputs if name not in card.channels]
     if strange or card.activation != "none" or card.scale != 1:
         made = ", ".join(card.outputs or card.channels)

@@ -32,8 +32,8 @@ def composite(
             folders of such folders.
         method: The median of the dates on which a pixel is clear, of all where it is clear on none; or the date with
             the least cloud as it is, filled by the median where it has no data.
-        masks: Folder of cloud masks by name or date, or of such folders by place; 1 is cloud. Clouds are told by their
-            colours if there are none.
+        masks: Folder of cloud masks by name or date, or of such folders by place; 1 or 255 is cloud. Clouds are told
+            by their colours if there are none.
         most_cloud: Share of cloud, 0 to 1, that one date at least must not exceed.
         bands: Names or numbers of the bands to take; without masks red, green, blue and near infrared in this order,
             which are told by their names if not given.
@@ -55,7 +55,9 @@ def composite(
     from ...data.io.geotiff import SUFFIXES
     from .compositing import Compositing
     from .places import Reading, pair_places
+    from .selection import check_share
 
+    check_share(most_cloud)
     compositing = Compositing(method, Reading(masks, bands, quantification, offset, warp), most_cloud, cog)
     items = pair_places(input, output, masks)
     run_batch(

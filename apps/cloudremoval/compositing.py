@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Literal
 
-from ...core.errors import UserError
 from ...core.inference.batch import Item
 from ...core.inference.engine import Engine, Progress
 from ...core.weights.card import Card
@@ -42,16 +41,11 @@ class Compositing:
 
     Attributes:
         facts: what outputs depend on beside the inputs.
-
-    Raises:
-        UserError: the share of cloud is impossible.
     """
 
     def __init__(
         self, method: Literal["median", "least-cloudy"], reading: Reading, most_cloud: float, cog: bool
     ) -> None:
-        if not 0 <= most_cloud <= 1:
-            raise UserError(f"--most_cloud {most_cloud}: give a share from 0 to 1.")
         self.method = method
         self.reading = reading
         self.most_cloud = most_cloud
@@ -64,7 +58,7 @@ class Compositing:
             place = find_place(item.input, self.reading.masks)
             series = stack.enter_context(open_series(place, CARD, self.reading))
             cover = series.cover
-            choose_dates(cover, 1, series.dates, self.most_cloud)  # refuses a place of which nothing is seen
+            choose_dates(cover, 1, self.most_cloud, series.dates)  # refuses a place of which nothing is seen
             card = card_of(series)
             image = replace(card, channels=card.outputs)
             sink = stack.enter_context(GeoTiffSink.like(item.output, series.source, image, fingerprint, self.cog))

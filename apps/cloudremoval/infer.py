@@ -40,8 +40,8 @@ def infer(
         input: A folder of dated GeoTIFFs of one place, or with a folder "image" of them and maybe one "cloud_mask"; or
             folders of such folders.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
-        masks: Folder of cloud masks by name or date, or of such folders by place; 1 is cloud. Clouds are told by their
-            colours if there are none.
+        masks: Folder of cloud masks by name or date, or of such folders by place; 1 or 255 is cloud. Clouds are told
+            by their colours if there are none.
         keep_clear: Where the clearest date is 4 pixels and more away from cloud, keep exactly its numbers; also in
             shadows, unless the masks hold them.
         cloud_mask: Also write NAME_clouds.tif, a band for each date.
@@ -75,9 +75,11 @@ def infer(
     from .clearing import Clearing, check_card
     from .places import Reading, pair_places
     from .program import Wanted
+    from .selection import check_share
 
+    check_share(most_cloud)
     engine, facts = open_engine("cloudremoval", weights, None, tile, overlap, device, precision)
-    check_card(engine.card, weights, most_cloud)
+    check_card(engine.card, weights)
     endings = {"clouds": cloud_mask and ".tif", "confidence": confidence and ".tif", "quicklook": quicklook and ".png"}
     beside = [(what, f"_{what}{suffix}") for what, suffix in endings.items() if suffix]
     reading = Reading(masks, bands, quantification, offset, warp)

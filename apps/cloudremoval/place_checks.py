@@ -11,6 +11,7 @@ from ...core.errors import UserError
 from ...core.messages import counted
 from ...data.checks import Finding, Report, times
 from ...data.datasets.scene_series import CHANNELS
+from ...data.fingerprint import spacing_of
 from ...data.io.geotiff import GeoTiffSource
 from ...data.io.geotiff.raster import Raster
 from .beside import names_of
@@ -75,7 +76,7 @@ def _about(
         series = stack.enter_context(CloudySeries(source, place.masks, reading.warp))
         _tell_same_days(findings, series)
         cover = series.cover
-        choose_dates(cover, wanted, series.dates, most_cloud)
+        choose_dates(cover, wanted, most_cloud, series.dates)
         listed = zip(names_of(series), cover, source.rasters, strict=True)
         every = {name: f"{share:.0%} cloud, {raster.path.name}" for name, share, raster in listed}
         return _summary(series, cover), every
@@ -121,7 +122,7 @@ def _summary(series: CloudySeries, cover: Sequence[float]) -> dict[str, str]:
         "cloud": f"{ordered[0]:.0%} to {ordered[-1]:.0%}, median {ordered[len(ordered) // 2]:.0%}; "
         f"{series.never_clear:.1%} of the place is clear on no date",
         "clouds from": "masks" if series.masks else "colours",
-        "grid": f"{times(source.geometry.shape)} pixels of {_pixel(source)}, {source.geometry.crs or 'no CRS'}",
+        "grid": _grid(source),
         "bands": ", ".join(
             f"{channel} from {name or 'band ' + str(number)}"
             for channel, name, number in zip(CHANNELS, first.names, first.bands, strict=True)
@@ -145,11 +146,13 @@ def _dates(dates: Sequence[datetime], count: int) -> str:
     return f"{text}, longest gap {gap[0]} days ({gap[1]:%Y-%m-%d} to {gap[2]:%Y-%m-%d})" if gap else text
 
 
-def _pixel(source: GeoTiffSource) -> str:
-    transform = source.geometry.transform
-    width, height = (transform.a**2 + transform.d**2) ** 0.5, (transform.b**2 + transform.e**2) ** 0.5
-    unit = "" if source.geometry.crs is None else " degrees" if source.geometry.crs.is_geographic else " m"
-    return f"{width:.6g} x {height:.6g}{unit}"
+def _grid(source: GeoTiffSource) -> str:
+    spacing, unit, crs = spacing_of(source)
+    size = f"{times(source.geometry.shape)} pixels"
+    if not spacing:
+        return f"{size}, no CRS"
+    height, width = spacing
+    return f"{size} of {width:.6g} x {height:.6g} {unit}, {crs}"
 
 
 def _formula(raster: Raster) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from ...core.errors import UserError
 from ...core.inference.batch import Item, pair_paths
 from ...core.weights.card import Card, Unit
-from ...data.datasets.dated_places import IMAGES, MASKS
-from ...data.io.geotiff import SUFFIXES, GeoTiffSource, rasters_in
+from ...data.datasets.dated_places import find_images, find_masks
+from ...data.io.geotiff import SUFFIXES, GeoTiffSource
 from .cloudy_series import CloudySeries
 
 
@@ -84,14 +84,13 @@ def find_place(folder: Path, masks: Path | None = None) -> Place | None:
         folder: holds dated GeoTIFFs, or a folder `image` that does; beside this may stand a folder `cloud_mask`.
         masks: a folder of masks, or of folders of them with the names of places, in place of `cloud_mask`.
     """
-    images = next((folder / name for name in (*IMAGES, "") if rasters_in(folder / name)), None)
+    images = find_images(folder)
     if images is None:
         return None
-    own = next((folder / name for name in MASKS if rasters_in(folder / name)), None)
-    if masks is not None:
-        named = masks / folder.resolve().name
-        own = named if named.is_dir() else masks
-    return Place(folder, images, own)
+    if masks is None:
+        return Place(folder, images, find_masks(folder))
+    named = masks / folder.resolve().name
+    return Place(folder, images, named if named.is_dir() else masks)
 
 
 def find_places(folder: Path, masks: Path | None = None) -> list[Place]:
@@ -126,7 +125,8 @@ def pair_places(
         beside: of other outputs what they are, and what their names end in after that of the output without .tif.
 
     Raises:
-        UserError: an input is no place and holds none, or an output would stand among the dates of its place.
+        UserError: an input is no place and holds none, or outputs would stand among the dates of their place, or in a
+            folder that would itself be one of the places.
     """
     _check_masks(masks)
     for path in inputs:
@@ -145,7 +145,8 @@ def pair_places(
         beside=others,
     )
     taken = {path.resolve() for path in inputs}
-    return [_with_masks(item, masks, taken) for item in items]
+    archives = taken - {item.input.resolve() for item in items}
+    return [_with_masks(item, masks, taken, archives) for item in items]
 
 
 def _check_masks(masks: Path | None) -> None:
@@ -153,10 +154,17 @@ def _check_masks(masks: Path | None) -> None:
         raise UserError(f"--masks {masks}: there is no such folder.")
 
 
-def _with_masks(item: Item, masks: Path | None, inputs: Set[Path]) -> Item:
-    """Return an item that depends on its masks; refuse outputs that a later run would take for dates."""
-    place = find_place(item.input, masks)
-    if item.output.parent.resolve() in {place.images.resolve(), place.folder.resolve(), *inputs}:
+def _with_masks(item: Item, masks: Path | None, inputs: Set[Path], archives: Set[Path]) -> Item:
+    """Return an item that depends on its masks; refuse outputs that a later run would take for dates.
+
+    Args:
+        item: a place and its outputs.
+        masks: as for `find_place`.
+        inputs: of the command.
+        archives: those that hold places.
+    """
+    place, folder = find_place(item.input, masks), item.output.parent.resolve()
+    if folder in {place.images.resolve(), place.folder.resolve(), *inputs} or folder.parent in archives:
         raise UserError(f"--output {item.output}: would be taken for a date by the next run; give another folder.")
     files = sorted(place.masks.iterdir()) if place.masks else []
     return item._replace(uses=tuple(each for each in files if each.is_file()))

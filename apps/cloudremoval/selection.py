@@ -8,13 +8,18 @@ from datetime import datetime
 from ...core.errors import UserError
 from ...core.messages import counted
 
-MOST_CLOUD = 0.95
-"""A place whose every date has more cloud than this shows too little of the ground."""
+
+def check_share(most_cloud: float) -> None:
+    """Refuse a `--most_cloud` that is no share.
+
+    Raises:
+        UserError: it is below 0 or above 1.
+    """
+    if not 0 <= most_cloud <= 1:
+        raise UserError(f"--most_cloud {most_cloud:g}: give a share from 0 to 1.")
 
 
-def choose_dates(
-    cover: Sequence[float], wanted: int, dates: Sequence[datetime] = (), most_cloud: float = MOST_CLOUD
-) -> list[int]:
+def choose_dates(cover: Sequence[float], wanted: int, most_cloud: float, dates: Sequence[datetime] = ()) -> list[int]:
     """Return the clearest dates, in order of time.
 
     Of dates with the same cover in whole per cent those nearest to the clearest one are taken, as the land has changed
@@ -23,8 +28,8 @@ def choose_dates(
     Args:
         cover: of each date, the fraction of the place that is cloud or without data, 0..1; in order of time.
         wanted: how many dates are taken.
-        dates: when they are; () where that is not known.
         most_cloud: at least one date must have no more than this.
+        dates: when they are; () where that is not known.
 
     Returns:
         Indices, ascending.
@@ -56,5 +61,5 @@ def clearest(cover: Sequence[float]) -> int:
 
 
 def told(names: Sequence[str], cover: Sequence[float]) -> str:
-    """Return the cover of each date as text, such as "2018-02-10 13 %, 2018-03-07 71 %"."""
-    return ", ".join(f"{name} {100 * each:.0f} %" for name, each in zip(names, cover, strict=True))
+    """Return the cover of each date as text, such as "2018-02-10 13%, 2018-03-07 71%"."""
+    return ", ".join(f"{name} {each:.0%}" for name, each in zip(names, cover, strict=True))

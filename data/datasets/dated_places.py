@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
 from ..io.geotiff import rasters_in
 from ..io.geotiff.dates import find_date
+from .cloud_masks import masks_of
 from .scene_series import Cover, OwnScenes, SceneImage, SceneSeries, nearest
 
 IMAGES = ("image", "images")
@@ -21,10 +23,10 @@ class DatedPlaces(OwnScenes):
     Shows: whatever one has, such as Sentinel-2. Channels: red, green, blue and near infrared, told by the descriptions
     of the bands, or by `bands`. Units: reflectance. Layout: `<place>/<date>.tif`, or `<place>/image/<date>.tif`; a date
     stands somewhere in the name, as 2018-02-10 or 20180210. Cloud masks, where there are any, are in
-    `<place>/cloud_mask/` with the same date in the name; their first band is above 0 on cloud. Without masks clouds are
-    told by their colours. A folder that holds images itself is one place. Samples: each date with little cloud is the
-    truth of one; the inputs are the nearest other dates, in time, in order. Split: by place. Licence: the data's own;
-    Sentinel-2 is free and open.
+    `<place>/cloud_mask/`, one for each image with its name or date; their first band is 1 or 255 on cloud, else 0.
+    Without masks clouds are told by their colours. A folder that holds images itself is one place. Samples: each date
+    with little cloud is the truth of one; the inputs are the nearest other dates, in time, in order. Split: by place.
+    Licence: the data's own; Sentinel-2 is free and open.
 
     Args:
         folder: of the places.
@@ -53,12 +55,13 @@ class DatedPlaces(OwnScenes):
         """Return every image of the chosen places, by place and date.
 
         Raises:
-            UserError: there is no place, a name tells no date, or two images of a place have the same.
+            UserError: there is no place, a name tells no date, two images of a place have the same, or an image has no
+                mask while others do.
         """
         if not self.folder.is_dir():
             raise UserError(f"{self.folder}: is not a folder; give the folder that holds a folder for each place.")
-        is_place = bool(_images(self.folder))
-        folders = [self.folder] if is_place else [each for each in sorted(self.folder.iterdir()) if _images(each)]
+        is_place = bool(find_images(self.folder))
+        folders = [self.folder] if is_place else [each for each in sorted(self.folder.iterdir()) if find_images(each)]
         if not folders:
             raise UserError(f"{self.folder}: holds no place; arrange images as <place>/<date>.tif.")
         chosen = self.chosen([each.name for each in folders], self.folder)
@@ -95,19 +98,32 @@ class DatedPlaces(OwnScenes):
         return found
 
     def _dated(self, folder: Path) -> list[SceneImage]:
-        masks = {find_date(file.stem): file for name in MASKS for file in rasters_in(folder / name)}
-        images: dict[object, SceneImage] = {}
-        for file in _images(folder):
+        files: dict[datetime, Path] = {}
+        for file in rasters_in(find_images(folder)):
             day = find_date(file.stem)
             if day is None:
                 raise UserError(f"{file}: the name tells no date; name images such as 2018-02-10.tif.")
-            if day in images:
-                raise UserError(f"{file}: has the same date as {images[day].files[0].name}; keep one of them.")
-            images[day] = SceneImage((file,), folder.name, folder.name, self.reading, masks.pop(day, None), day)
-        if masks:
-            raise UserError(f"{next(iter(masks.values()))}: is the mask of no image; name it with the image's date.")
-        return [images[day] for day in sorted(images)]
+            if day in files:
+                raise UserError(f"{file}: has the same date as {files[day].name}; keep one of them.")
+            files[day] = file
+        days = dict(sorted(files.items()))
+        where = find_masks(folder)
+        masks = masks_of([*days.values()], [*days], rasters_in(where)) if where else [None] * len(days)
+        return [
+            SceneImage((file,), folder.name, folder.name, self.reading, mask, day)
+            for (day, file), mask in zip(days.items(), masks, strict=True)
+        ]
 
 
-def _images(folder: Path) -> list[Path]:
-    return next((files for name in (*IMAGES, "") if (files := rasters_in(folder / name))), [])
+def find_images(folder: Path) -> Path | None:
+    """Return the folder of the images of a place: itself or one in it; None where there is none."""
+    return _with_rasters(folder, (*IMAGES, ""))
+
+
+def find_masks(folder: Path) -> Path | None:
+    """Return the folder of the cloud masks of a place; None where there is none."""
+    return _with_rasters(folder, MASKS)
+
+
+def _with_rasters(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if rasters_in(folder / name)), None)

@@ -19,9 +19,9 @@ class PairedScenes(OwnScenes, ListedScenes):
     Shows: SEN12MS-CR has Sentinel-2 of 175 regions, 256x256 pixels of 10 m, one cloudy and one clear day of the same
     season. Channels: red, green, blue and near infrared, told by the descriptions of the bands, or by `bands`. Units:
     reflectance. Layout: `clear/<name>.tif` with `cloudy/<name>.tif`, or `cloudy/<name>_0.tif`, `_1`, `_2` for several
-    dates; masks have the names of the cloudy images, their first band is above 0 on cloud. Split: by place. Licence of
-    SEN12MS-CR: CC BY 4.0. Citation: Ebel et al., "Multisensor Data Fusion for Cloud Removal in Global and All-Season
-    Sentinel-2 Imagery", IEEE TGRS 2020.
+    dates; masks have the names of the cloudy images, their first band is 1 or 255 on cloud, else 0. Split: by place.
+    Licence of SEN12MS-CR: CC BY 4.0. Citation: Ebel et al., "Multisensor Data Fusion for Cloud Removal in Global and
+    All-Season Sentinel-2 Imagery", IEEE TGRS 2020.
 
     Args:
         clear: folder of the clear images.

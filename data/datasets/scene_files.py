@@ -23,6 +23,7 @@ from ..io.geotiff.raster import Raster
 from ..io.geotiff.units import read_as_reflectance
 from ..io.image import read_image
 from .cache import PixelCache, identity, recipe_of
+from .cloud_masks import clouds_in
 from .scene_series import CHANNELS, SceneImage
 
 FindClouds = Callable[[Tensor], Tensor]
@@ -55,7 +56,7 @@ class SceneFiles:
         """Return float32 (1, H, W): 1 on cloud and where nothing counts, 0 where it is clear, NaN where not known.
 
         Raises:
-            UserError: a file cannot be read, or the mask has another size.
+            UserError: a file cannot be read, or the mask has another size, or is none.
         """
         return self.cache.get(image.files[0], f"clouds-{self._told_by(image)}", lambda: self._clouds(image))
 
@@ -121,8 +122,7 @@ def _mask(path: Path, of: Path, size: tuple[int, ...]) -> np.ndarray:
                 f"{path}: is {width}x{height}, its image {of.name} is {size[1]}x{size[0]}; a mask has the size of its "
                 "image."
             )
-        values, valid = raster.values(whole(raster.geometry.shape))
-        return values > 0 if valid is None or raster.nodata == 0 else (values > 0) | ~valid
+        return clouds_in(raster, whole(raster.geometry.shape))[None]
 
 
 def _pictures(files: tuple[Path, ...]) -> np.ndarray:

@@ -42,7 +42,7 @@ class SceneImage:
         scene: images of one scene show the same ground, pixel by pixel.
         place: what must not be in two parts of a split; it may have several scenes.
         reading: how the files are read.
-        mask: a raster whose first band is above 0 on cloud; None where there is none.
+        mask: a raster whose first band is 1 or 255 on cloud, else 0; None where there is none.
         day: when it was taken; None where that is not known.
         is_clear: known to be free of clouds, whatever a mask may say.
     """

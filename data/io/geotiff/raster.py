@@ -48,6 +48,7 @@ class Raster:
         grid: where to put it if it is to be warped; None for a grid in the CRS of its ground control points.
         warp: resample it, bilinearly, or to the nearest where it has a colour table.
         channels: the parts of the spectrum that are wanted, in order, where `bands` is None; () for whatever is there.
+        nearest: resample it to the nearest in any case, as classes must be.
 
     Attributes:
         bands: numbers of the bands read.
@@ -75,8 +76,10 @@ class Raster:
         grid: RasterGeometry | None = None,
         warp: bool = False,
         channels: Sequence[str] = (),
+        nearest: bool = False,
     ) -> None:
         self.path = path
+        self.nearest = nearest
         self.layout: Layout | None = read_layout(path)
         self.store: BlockStore | None = None
         self.cache = CACHE
@@ -243,12 +246,12 @@ class Raster:
             raise UserError(f"{self.path}: shows another place than the first raster; leave it out.")
 
     def _resample(self, **grid: object) -> None:
-        is_palette = self.file.colorinterp[0] == ColorInterp.palette
+        is_nearest = self.nearest or self.file.colorinterp[0] == ColorInterp.palette
         needs_alpha = self.nodata is None and self.alpha is None
         self.opened.append(
             WarpedVRT(
                 self.dataset,
-                resampling=Resampling.nearest if is_palette else Resampling.bilinear,
+                resampling=Resampling.nearest if is_nearest else Resampling.bilinear,
                 nodata=self.nodata,
                 add_alpha=needs_alpha,
                 warp_mem_limit=CACHE // MEGABYTE,

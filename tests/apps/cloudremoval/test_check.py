@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foveal.core.cli import main
-from foveal.tests.fixtures.dated import DATES, NAMES, ground, write_place
+from foveal.tests.fixtures.dated import DATES, NAMES, ground, square, write_place
 from foveal.tests.fixtures.geotiff import write_raster
 
 
@@ -35,6 +35,19 @@ def test_a_good_place_is_described(tmp_path, capsys):
     assert "clear on no date" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("crs", "grid"),
+    [
+        ("EPSG:2263", "pixels of 10 x 10 US survey foot, EPSG:2263"),
+        ("EPSG:4326", "pixels of 10 x 10 °, EPSG:4326"),
+        (None, "pixels, no CRS"),
+    ],
+)
+def test_the_size_of_pixels_has_the_unit_of_the_coordinate_system(tmp_path, crs, grid):
+    place = write_place(tmp_path / "place", masks=False, crs=crs)
+    assert check(place)[1]["place place"]["grid"] == f"61 × 50 {grid}"
+
+
 def test_every_date_that_cannot_be_used_is_told_why(tmp_path):
     place = write_place(tmp_path / "place", (*DATES, "2018-08-01", "2018-08-11", "2018-08-21", "2023-08-31"))
     images = place / "image"
@@ -50,6 +63,14 @@ def test_every_date_that_cannot_be_used_is_told_why(tmp_path):
     assert "cut short" in errors["2018-08-21"]
     assert "Give --offset -1000" in errors["2023-08-31"]
     assert report["place place"]["dates"].startswith("3, ")
+
+
+def test_masks_of_0_and_255_are_taken(tmp_path):
+    place = write_place(tmp_path / "place")
+    for number, file in enumerate(sorted((place / "cloud_mask").iterdir())):
+        write_raster(file, 255 * square(number)[None].astype(np.uint8))
+    code, report = check(place)
+    assert (code, report["place place"]["cloud"][:10]) == (0, "6% to 10%,")
 
 
 def test_the_same_day_and_the_same_samples_are_told(tmp_path):
@@ -93,3 +114,8 @@ def test_a_folder_without_places_is_refused(tmp_path, name, told, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["cloudremoval", "check", "--input", str(tmp_path / name)]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_per_cent_is_no_share_of_cloud(tmp_path, capsys):
+    assert main(["cloudremoval", "check", "--input", str(tmp_path), "--most_cloud", "95"]) == 2
+    assert "--most_cloud 95: give a share from 0 to 1" in capsys.readouterr().err

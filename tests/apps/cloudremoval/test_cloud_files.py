@@ -84,12 +84,12 @@ def test_masks_whose_zeros_are_declared_as_nodata_are_clear_there(tmp_path, scen
 
 def test_classes_are_no_mask(tmp_path, scenes):
     write_masks(tmp_path / "masks", CLOUDS * 9)
-    with pytest.raises(UserError, match="holds 9; a mask has 1 where there is cloud"):
+    with pytest.raises(UserError, match="holds 9; a mask has 1 or 255 where there is cloud"):
         read(scenes, tmp_path / "masks")
 
 
 def test_masks_on_another_grid_are_resampled_if_told(tmp_path, scenes):
-    write_masks(tmp_path / "masks", CLOUDS[:, ::2, ::2], transform=NORTH_UP * Affine.scale(2))
+    write_masks(tmp_path / "masks", 255 * CLOUDS[:, ::2, ::2], transform=NORTH_UP * Affine.scale(2))
     with pytest.raises(UserError, match=r"lies on another grid than .* Give --warp"):
         read(scenes, tmp_path / "masks")
     clouds = read(scenes, tmp_path / "masks", warp=True)

@@ -15,7 +15,7 @@ CLOUDS = np.stack([square(number) for number in range(3)])
 
 
 def cover_of(clouds):
-    return ", ".join(f"{date} {100 * each.mean():.0f} %" for date, each in zip(DATES, clouds, strict=True))
+    return ", ".join(f"{date} {each.mean():.0%}" for date, each in zip(DATES, clouds, strict=True))
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_the_least_cloudy_date_is_copied(tmp_path, capsys):
     filled = median(samples[[0, 2], :, :2], CLOUDS[[0, 2], :2])
     assert np.abs(made[:, :2] - filled).max() <= 0.5
     assert f"{DATES[1]}.tif, 4% cloud" in capsys.readouterr().err
-    assert tags(output)["CLOUD_FREE_FROM"] == f"{DATES[1]} 4 %"
+    assert tags(output)["CLOUD_FREE_FROM"] == f"{DATES[1]} 4%"
 
 
 def test_dates_of_other_baselines_are_brought_to_the_numbers_of_the_first(tmp_path):

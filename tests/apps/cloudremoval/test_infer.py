@@ -52,7 +52,7 @@ def test_a_folder_becomes_one_file_at_the_same_place(tmp_path, weights):
         assert (after.crs, after.transform, after.bounds) == (before.crs, before.transform, before.bounds)
         assert (after.dtypes, after.nodata, after.descriptions) == (before.dtypes, before.nodata, before.descriptions)
         assert after.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert after.tags()["CLOUD_FREE_FROM"] == "2018-03-07 10 %, 2018-06-10 6 %, 2018-07-30 10 %"
+        assert after.tags()["CLOUD_FREE_FROM"] == "2018-03-07 10%, 2018-06-10 6%, 2018-07-30 10%"
         assert np.array_equal(after.read(), darkest(place))
 
 
@@ -168,7 +168,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(tmp_path, weights, 
     place = write_place(tmp_path / "place")
     options = ("--cloud_mask", "--confidence", "--quicklook", "--keep_clear", "--tile", "20", "--overlap", "4")
     assert run(place, tmp_path / "whole" / "x.tif", weights, *options) == 0
-    padded, read = pipeline._padded, []
+    padded, read = pipeline.padded, []
 
     def interrupted(*tile):
         read.append(tile)
@@ -178,7 +178,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_bytes(tmp_path, weights, 
         return padded(*tile)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "_padded", interrupted)
+        patch.setattr(pipeline, "padded", interrupted)
         assert run(place, tmp_path / "part" / "x.tif", weights, *options) == 130
     assert not [name for name in names(tmp_path / "part") if name.startswith("x")]
     with np.load(tmp_path / "part" / ".x.tif.state.npz") as kept:
@@ -258,7 +258,7 @@ BAD = {
     a_missing_band: r"2018-06-10.tif: no band shows nir; .*--bands",
     of_eight_bits: r"2018-03-07.tif: is of 8 bits, .*--quantification",
     too_bright: r"2018-06-10.tif: is no reflectance, .*--quantification",
-    all_cloudy: r"all dates have more cloud than 95%: 2018-03-07 100 %, .*--most_cloud",
+    all_cloudy: r"all dates have more cloud than 95%: 2018-03-07 100%, .*--most_cloud",
     a_date_too_few: r"2 dates, too few: 3 are taken at once",
     without_a_mask: r"has no mask for 2018-03-07.tif",
     a_damaged_tile: r"2018-07-30.tif: the file is damaged .*rows 1\d\d\.\.\d+ and columns",
@@ -310,6 +310,7 @@ def test_options_and_places_are_checked_before_any_work(tmp_path, weights, capsy
         ((place, place / "image" / "x.tif"), "would be taken for a date"),
         ((place, place / "x.tif"), "would be taken for a date"),
         ((tmp_path, tmp_path), "would be taken for a date"),
+        ((tmp_path, tmp_path / "cleared"), "would be taken for a date"),
         ((place, tmp_path / "x.tif", weights, "--masks", tmp_path / "gone"), "there is no such folder"),
         ((place, tmp_path / "x.tif", weights, "--most_cloud", 95), "give a share from 0 to 1"),
     ):

@@ -73,13 +73,23 @@ def test_names_that_tell_no_date_or_the_same_are_refused(tmp_path):
         DatedPlaces(str(tmp_path / "b")).images()
 
 
-def test_a_mask_of_no_image_and_an_empty_folder_are_refused(tmp_path):
+def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="none: holds no place"):
         DatedPlaces(str(tmp_path / "none")).images()
     with pytest.raises(UserError, match="nowhere: is not a folder"):
         DatedPlaces(str(tmp_path / "nowhere")).images()
-    place(tmp_path / "north")
-    write_mask(tmp_path / "north" / "cloud_mask" / "2019-01-01.tif", left_half())
-    with pytest.raises(UserError, match=r"2019-01-01\.tif: is the mask of no image"):
+
+
+def test_masks_of_the_day_will_do_and_those_of_other_days_are_let_be(tmp_path):
+    north = place(tmp_path / "north", masks=None)
+    for date in (*COVERS, "2019-01-01"):
+        write_mask(north / "cloud_mask" / f"{date}.tif", left_half())
+    assert [image.mask.stem for image in DatedPlaces(str(tmp_path)).images()] == sorted(COVERS)
+
+
+def test_an_image_without_a_mask_is_refused_where_others_have_one(tmp_path):
+    north = place(tmp_path / "north")
+    (north / "cloud_mask" / "2018-02-01T101021.tif").unlink()
+    with pytest.raises(UserError, match=r"cloud_mask: has no mask for S2A_20180201T101021\.tif"):
         DatedPlaces(str(tmp_path)).images()

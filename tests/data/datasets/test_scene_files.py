@@ -74,6 +74,17 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
         opened(tmp_path).clouds(image(path, mask=mask))
 
 
+@pytest.mark.parametrize(("value", "cover"), [(1, 0.5), (255, 0.5), (9, None)])
+def test_masks_of_one_and_of_255_are_the_same_and_those_of_classes_are_refused(tmp_path, value, cover):
+    path = write_scene(tmp_path / "a.tif", 0.2)
+    mask = write_raster(tmp_path / "m.tif", value * left_half()[None].astype(np.uint8))
+    if cover is None:
+        with pytest.raises(UserError, match=r"m\.tif: holds 9; a mask has 1 or 255"):
+            opened(tmp_path).cover(image(path, mask=mask))
+    else:
+        assert opened(tmp_path).cover(image(path, mask=mask)) == cover
+
+
 def picture(path, colour, size=(8, 8)):
     Image.new("RGB", size, colour).save(path, quality=100)
     return path
