@@ -47,11 +47,6 @@ def median_of_clear(x: Tensor) -> Tensor:
     return _median(x[:, :, :-1], counts)
 
 
-def is_never_clear(x: Tensor) -> Tensor:
-    """Tell which pixels are clear on no date, (N, T, bands + 1, h, w) -> bool (N, 1, h, w)."""
-    return (x[:, :, -1:] != 0).all(dim=1)
-
-
 def _is_missing(x: Tensor) -> Tensor:
     """Tell where dates have no data, bool (N, T, 1, h, w)."""
     return (x[:, :, -1:] != 0) & (x[:, :, :-1] == 0).all(dim=2, keepdim=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.apps.cloudremoval.composites import is_never_clear, least_cloudy, median_of_clear
+from foveal.apps.cloudremoval.composites import least_cloudy, median_of_clear
 
 
 def dates(number=5, seed=0):
@@ -20,7 +20,6 @@ def test_the_median_is_that_of_clear_dates_or_of_all_where_none_is(number):
     counts = ~clouds | clouds.all(axis=1, keepdims=True)
     expected = np.nanmedian(np.where(counts, bands, np.nan), axis=1)
     assert np.allclose(median_of_clear(x), expected, atol=1e-6)
-    assert torch.equal(is_never_clear(x), torch.from_numpy(clouds.all(axis=1)))
 
 
 def test_what_has_no_data_never_contributes():
