@@ -19,7 +19,17 @@ import numpy as np
 from ...core.errors import UserError
 from ...data.datasets.scene_files import SceneFiles
 from ...data.datasets.scene_series import SceneImage, SceneSource, nearest
-from .scene_samples import Sample, SceneCase, Window, check_size, clear_parts, clear_window, filled, random_window
+from .scene_samples import (
+    Sample,
+    SceneCase,
+    Window,
+    check_size,
+    check_square,
+    clear_parts,
+    clear_window,
+    filled,
+    random_window,
+)
 
 MASK_BLUR = 3.0  # pixels
 BRIGHTNESS_BLUR = 1.0
@@ -137,14 +147,22 @@ class ComposedSamples:
         return self._composed(index, clear_window(self.files, self.ground[index], side, generator), generator)
 
     def cases(self, side: int) -> list[SceneCase]:
-        """Return each clear image, or its parts, under clouds, as often as the plan says."""
+        """Return each clear image, or its parts, under clouds, as often as the plan says.
+
+        Raises:
+            UserError: an image that gives clouds is smaller than a case.
+        """
         numbers = [f" #{number}" for number in range(1, self.plan.num_cases + 1)] if self.plan.num_cases > 1 else [""]
-        return [
+        cases = [
             SceneCase(f"{name}{number}", image.place, index, window)
             for index, image in enumerate(self.ground)
             for name, window in clear_parts(self.files, image, side, self.names[index])
             for number in numbers
         ]
+        longest = max((each.stop - each.start for case in cases for each in case.window), default=0)
+        for image in self.clouds:
+            check_square(image, self.files.values(image).shape[1:], longest, "data.case_side")
+        return cases
 
     def case(self, case: SceneCase) -> Sample:
         """Return one of the cases, always under the same clouds."""

@@ -147,12 +147,27 @@ def random_window(image: SceneImage, size: tuple[int, ...], side: int, generator
     Raises:
         UserError: the image is smaller.
     """
-    if min(size) < side:
-        raise UserError(
-            f"{image.files[0]}: is {size[1]}x{size[0]} pixels, smaller than a patch of {side}; lower data.patch."
-        )
+    check_square(image, size, side, "data.patch")
     top, left = (int(generator.integers(length - side + 1)) for length in size)
     return slice(top, top + side), slice(left, left + side)
+
+
+def check_square(image: SceneImage, size: tuple[int, ...], side: int, setting: str) -> None:
+    """Refuse an image that is smaller than a square that is cut out of it.
+
+    Args:
+        image: the image.
+        size: its height and width in pixels.
+        side: that of the square.
+        setting: what tells that.
+
+    Raises:
+        UserError: it is smaller.
+    """
+    if min(size) < side:
+        raise UserError(
+            f"{image.files[0]}: is {size[1]}x{size[0]} pixels, smaller than a square of {side}; lower {setting}."
+        )
 
 
 def clear_parts(files: SceneFiles, truth: SceneImage, side: int, name: str) -> list[tuple[str, Window]]:

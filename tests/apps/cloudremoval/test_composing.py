@@ -87,6 +87,14 @@ def test_the_nearest_clear_dates_of_the_scene_are_taken(tmp_path, sources):
         np.testing.assert_allclose(levels, expected, rtol=1e-5)
 
 
+def test_cases_that_are_larger_than_a_cloudy_image_are_refused_before_any_work(tmp_path, sources):
+    write_scene(tmp_path / "ground" / "b.tif", 0.2, left_half(0, 2 * SIDE))
+    samples = composed(tmp_path, sources)
+    with pytest.raises(UserError, match=r"c\.tif: is 20x20 pixels, smaller than a square of 32; lower data\.case_side"):
+        samples.cases(32)
+    assert len(samples.cases(SIDE)) == 5
+
+
 def test_licences_are_told_together(sources):
     assert ComposedClouds(*sources).licence == "CC0-1.0; CC-BY-4.0"
 

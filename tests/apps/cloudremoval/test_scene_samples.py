@@ -57,7 +57,7 @@ def test_patches_have_a_clear_truth_where_there_is_one(tmp_path):
 
 def test_a_patch_larger_than_a_scene_is_refused(tmp_path):
     samples = SeriesSamples([series(tmp_path)], opened(tmp_path))
-    with pytest.raises(UserError, match=r"s\.tif: is 20x20 pixels, smaller than a patch of 24; lower data\.patch"):
+    with pytest.raises(UserError, match=r"s\.tif: is 20x20 pixels, smaller than a square of 24; lower data\.patch"):
         samples.patch(0, 24, np.random.default_rng(0))
 
 
