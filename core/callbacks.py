@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -253,12 +254,15 @@ class Samples(Callback):
 class Predictions(Callback):
     """Saves what `predict` computes, one `predictions/<set>_<name>.npy` in the run folder for each case.
 
-    A case that the batch does not name is numbered. Arrays are float32, (C, *spatial), as the network gives them.
+    A case that the batch does not name is numbered, and so is one whose name another case had before:
+    `<set>_<name>_2.npy`. Arrays are float32, of the shape that `predict_step` of the task tells, without the axis of
+    the batch.
     """
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Agree on the folder: only the first process knows it."""
         self.folder = Path(trainer.log_dir) / "predictions"
+        self.taken: set[str] = set()
 
     def on_predict_batch_end(
         self,
@@ -276,8 +280,16 @@ class Predictions(Callback):
             words = [
                 each if isinstance(each, str) else each[place] for each in names
             ]  # a case that comes alone, or several
-            with written_beside(self.folder / f"{'_'.join(words) or f'{number:06}-{place}'}.npy") as part:
+            with written_beside(self.folder / f"{self._free('_'.join(words) or f'{number:06}-{place}')}.npy") as part:
                 np.save(part, prediction)
+
+    def _free(self, name: str) -> str:
+        """Return a name that no case of this process had before: this one, or this one with a number."""
+        free = next(
+            each for each in chain([name], (f"{name}_{number}" for number in count(2))) if each not in self.taken
+        )
+        self.taken.add(free)
+        return free
 
 
 def progress_bar() -> ProgressBar:

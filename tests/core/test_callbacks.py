@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 
 from foveal.core import callbacks
-from foveal.core.callbacks import EMA, PlainProgress
+from foveal.core.callbacks import EMA, PlainProgress, Predictions
 from foveal.core.plots import draw_columns, draw_curves
 from foveal.tests.fixtures.tiny_task import TinyNet, TinyTask
 from foveal.tests.fixtures.training import fit, run, state
@@ -154,6 +155,23 @@ def test_nothing_is_drawn_without_metrics(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("epoch,step\n")
     draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_cases_of_one_name_keep_a_prediction_each(tmp_path: Path) -> None:
+    trainer, saved = SimpleNamespace(log_dir=tmp_path, world_size=1, global_rank=0), Predictions()
+    saved.on_predict_start(trainer, None)
+    for index, name in enumerate(("001", "001", "001_2", "002")):
+        case = {"set": "validation", "name": [name]}
+        saved.on_predict_batch_end(trainer, None, torch.full((1, 1), float(index)), case, index)
+    saved.on_predict_batch_end(trainer, None, torch.full((1, 1), 4.0), torch.zeros(1), 4)
+    found = {path.stem: np.load(path).item() for path in (tmp_path / "predictions").iterdir()}
+    assert found == {
+        "validation_001": 0,
+        "validation_001_2": 1,
+        "validation_001_2_2": 2,
+        "validation_002": 3,
+        "000004-0": 4,
+    }
 
 
 def test_a_line_has_no_classes_and_of_baselines_that_of_the_monitored_metric():
