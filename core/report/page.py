@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cases import Case
 from ..results import OURS, interval_text, methods_of
 from . import curves
 from .pictures import Picture, embedded
@@ -105,12 +106,19 @@ def _headline(run: Run) -> dict[str, Any] | None:
     return None
 
 
-def listed(stage: Stage, metric: str | None) -> list[dict[str, Any]]:
-    """Return the cases of the table: all, or those with the lowest `metric` where there are too many."""
+def listed(stage: Stage, metric: str | None, mode: str) -> list[Case]:
+    """Return the cases of the table: all, or those with the worst `metric` where there are too many."""
     most = max(MOST_CELLS // len(stage.columns), 1)
     if len(stage.cases) <= most:
         return stage.cases
-    return sorted(stage.cases, key=lambda case: case.get(metric, 0))[:most] if metric else stage.cases[:most]
+
+    def standing(case: Case) -> float:
+        score = case.get(metric)
+        if not isinstance(score, float) or math.isnan(score):
+            return math.inf
+        return score if mode == "max" else -score
+
+    return sorted(stage.cases, key=standing)[:most]
 
 
 def again(run: Run, stage: str) -> str:

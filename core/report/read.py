@@ -99,7 +99,16 @@ class Run:
     @property
     def ranking(self) -> str | None:
         """The metric by which cases are ranked, where any are shown."""
-        return next((each.facts["metric"] for stage in self.stages.values() for each in stage.shown), None)
+        return self._place.get("metric")
+
+    @property
+    def ranking_mode(self) -> str:
+        """Whether more ("max") or less ("min") of that metric is better."""
+        return self._place.get("mode", "max")
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        return next((each.facts for stage in self.stages.values() for each in stage.shown), {})
 
     @property
     def units(self) -> dict[str, str]:

@@ -46,6 +46,7 @@ class Place:
         set: the set of the case.
         name: its name.
         metric: by which the cases are ranked.
+        mode: whether more ("max") or less ("min") of it is better.
         score: what the case has in it.
         rank: 1 for the best.
         cases: how many have a score.
@@ -55,6 +56,7 @@ class Place:
     set: str
     name: str
     metric: str
+    mode: Literal["max", "min"]
     score: float
     rank: int
     cases: int
@@ -127,7 +129,9 @@ class Showcase:
         if len(ranked) > 1:
             found["worst"] = ranked[-1]
         return {
-            (score, group, name): Place(place, group, name, self.metric, score, scores.index(score) + 1, len(scores))
+            (score, group, name): Place(
+                place, group, name, self.metric, self.mode, score, scores.index(score) + 1, len(scores)
+            )
             for place, (score, group, name) in found.items()
         }
 

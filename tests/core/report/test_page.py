@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from foveal.core.cases import write_cases
 from foveal.core.report import page as page_module
 from foveal.core.report.page import LARGEST, page
 from foveal.core.report.read import read_run
-from foveal.tests.fixtures.run_folder import MANIFEST, made_cases, made_run
+from foveal.core.report.showcase import Showcase, write_showcase
+from foveal.tests.fixtures.run_folder import MANIFEST, made_cases, made_exhibit, made_run
 
 EVIL = "<script>alert('&\"')</script>"
 
@@ -121,3 +123,21 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path):
     assert len(text.encode()) <= LARGEST
     assert "7500 of 20000" in text
     assert "<td>20</td>" in text  # the worst is among them
+
+
+@pytest.mark.parametrize(("mode", "worst", "best"), [("max", 2, 6), ("min", 6, 2)])
+def test_a_table_that_is_cut_keeps_the_worst_and_what_has_no_score_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, worst: int, best: int
+):
+    scores = [4.0, float("nan"), 2.0, 6.0]
+    folder = made_run(tmp_path / "light")
+    write_cases(folder / "cases_test.csv", [{"name": f"case {i}", "nll": score} for i, score in enumerate(scores)])
+    showcase = Showcase("nll", mode)
+    for case in made_cases(2):
+        showcase.offer(case | {"nll": case["psnr"]}, partial(made_exhibit, "slider", 24, 0))
+    for stage in ("val", "test"):
+        write_showcase(folder / f"showcase_{stage}", showcase.chosen())
+    run = read_run(folder)
+    monkeypatch.setattr(page_module, "MOST_CELLS", 2 * 3)
+    rows = page_module.listed(run.stages["test"], run.ranking, run.ranking_mode)
+    assert [row["nll"] for row in rows] == [worst, 4, best]
