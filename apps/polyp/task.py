@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...core.cases import everywhere
 from ...core.metrics.overlap import as_mask, count, dice
 from ...core.metrics.saliency import SaliencyScores, pooled_scores, saliency_scores
 from ...core.segmentation import Segmentation
@@ -63,5 +64,5 @@ class PolypSegmentation(Segmentation):
     def _report(self, stage: str) -> None:
         """Add the published max E, the maximum of the mean curve, which is no mean over images."""
         super()._report(stage)
-        if self.saliency:
-            self.log(f"{stage}/max_e_pooled", pooled_scores(self.saliency)["max_e"].mean, rank_zero_only=False)
+        if scores := everywhere(self.saliency):
+            self.log(f"{stage}/max_e_pooled", pooled_scores(scores)["max_e"].mean, rank_zero_only=False)
