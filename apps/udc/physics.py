@@ -106,6 +106,9 @@ class UnderDisplay:
         if isinstance(display, str) and display not in PANELS:
             raise UserError(f"display must be one of {', '.join(PANELS)}, not {display!r}")
         self.panel = PANELS[display] if isinstance(display, str) else display
+        _check_positive(
+            focal_length_mm=focal_length_mm, f_number=f_number, pixel_um=pixel_um, electrons=electrons, bits=bits
+        )
         self.focal_length_um = focal_length_mm * 1000
         self.pupil_um = self.focal_length_um / f_number
         self.pixel_um = pixel_um
@@ -193,11 +196,15 @@ class UnderDisplay:
         shares = (self.panel.open_area, *self.panel.transmission)
         if not all(0 < each <= 1 for each in shares):
             raise UserError(f"display: open area and transmission must be above 0 and at most 1, found {shares}")
-        above = ("focal_length_um", "pupil_um", "pixel_um", "electrons", "bits")
-        if wrong := [name for name in above if getattr(self, name) <= 0]:
-            raise UserError(f"{wrong[0]} must be above 0, found {getattr(self, wrong[0])}")
         if self.reach < 0 or self.read_noise < 0:
             raise UserError(f"reach and read_noise must not be negative, found {self.reach} and {self.read_noise}")
+
+
+def _check_positive(**numbers: float) -> None:
+    """Refuse numbers that are not above 0, by the names that they were given under."""
+    for name, value in numbers.items():
+        if value <= 0:
+            raise UserError(f"{name} must be above 0, found {value}")
 
 
 def spread(light: np.ndarray, kernels: np.ndarray) -> np.ndarray:

@@ -127,7 +127,7 @@ def _learnt(settings: Settings) -> tuple[Model, dict[str, object]]:
     for name in ("display", "linear"):
         if getattr(settings, name):
             logger.warning("--%s has no effect: the weights of MPGNet say which display they know.", name)
-    net, facts = open_program("udc", settings.model, settings.device)
+    net, facts = open_program(None, settings.model, settings.device)
     if not isinstance(net, MPGNet):
         raise UserError(f"--model {settings.model}: holds no MPGNet but {net.card.name}; give weights of a simulator.")
 

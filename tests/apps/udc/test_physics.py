@@ -122,7 +122,9 @@ def test_the_digest_tells_cameras_apart_whether_or_not_they_were_used(stripes):
     [
         ({"display": "oled"}, "display must be one of poled, toled, not 'oled'"),
         ({"display": Panel("stripes", 0.0, 1.0, (1.0, 1.0, 1.0), 1.0)}, "open area and transmission must be above 0"),
-        ({"f_number": -2.0}, "pupil_um must be above 0"),
+        ({"focal_length_mm": -6.0}, "focal_length_mm must be above 0, found -6.0"),
+        ({"f_number": -2.0}, "f_number must be above 0, found -2.0"),
+        ({"f_number": 0.0}, "f_number must be above 0, found 0.0"),
         ({"read_noise": -1.0}, "must not be negative"),
     ],
 )

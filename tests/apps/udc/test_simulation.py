@@ -128,8 +128,9 @@ def weights(tmp_path):
         ("gains", net.attenuation, {"display": "toled"}),
     ):
         network = {"class_path": f"{type(module).__module__}.{type(module).__name__}", "init_args": arguments}
+        app = "udc" if name == "mpgnet" else "polyp"
         sizes = {"size_multiple": 4, "smallest_size": 8, "tile": 16, "overlap": 8}
-        save_weights(module, Card(name=name, app="udc", network=network, **sizes), tmp_path / f"{name}.safetensors")
+        save_weights(module, Card(name=name, app=app, network=network, **sizes), tmp_path / f"{name}.safetensors")
     write(tmp_path / "in.png", height=21)
     return tmp_path
 
@@ -146,7 +147,9 @@ def test_weights_of_mpgnet_simulate(weights):
 def test_other_weights_are_refused_and_a_simulator_restores_nothing(weights, capsys):
     options = ("--input", weights / "in.png", "--output", weights / "no.png", "--device", "cpu")
     assert simulate(*options, "--model", weights / "gains.safetensors") == 2
-    assert "holds no MPGNet but gains" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--model" in told
+    assert "holds no MPGNet but gains; give weights of a simulator" in told
     assert main(["udc", "infer", *map(str, options), "--weights", str(weights / "mpgnet.safetensors")]) == 2
     assert "degrades pictures and restores none; run `foveal udc simulate" in capsys.readouterr().err
     assert not (weights / "no.png").exists()
