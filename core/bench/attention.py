@@ -50,7 +50,8 @@ def attention(
     Raises:
         UserError: a mixer, a device or a number that there is not.
     """
-    size = size or {2: 56, 3: 16}[dimension]
+    if size is None:
+        size = {2: 56, 3: 16}[dimension]
     if size < 4:
         raise UserError(f"--size {size}: give at least 4, as a half of it is measured too")
     if dim < 1 or heads < 1:

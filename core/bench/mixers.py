@@ -104,7 +104,7 @@ def _imported(path: str) -> type[nn.Module]:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module), name, None)
-    except ImportError as error:
+    except (ImportError, TypeError, ValueError) as error:  # TypeError of "./x.py", ValueError of ".X"
         raise UserError(f"--mixers {path}: {error}; give the path of a class, such as package.module.Class") from None
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise UserError(f"--mixers {path}: is no module class; give the path of one, such as package.module.Class")

@@ -55,6 +55,7 @@ def test_a_mixer_is_measured_in_a_process_of_its_own(capsys):
     [
         (["--mixers", "windw"], "did you mean 'window'?"),
         (["--size", "3"], "at least 4"),
+        (["--size", "0"], "--size 0: give at least 4"),
         (["--heads", "0"], "at least 1"),
         (["--dimension", "4"], "dimension"),
         (["--device", "abacus"], "no such kind of device"),

@@ -31,6 +31,8 @@ def test_a_file_stands_for_the_attention_in_it():
         ("windw", "did you mean 'window'?"),
         ("torch.nn.Nothing", "is no module class"),
         ("nowhere.at_all.Mixer", "No module named 'nowhere'"),
+        ("./my/mixer.py", "give the path of a class"),
+        (".Mixer", "give the path of a class"),
         ("offsets", "holds no mixer"),
     ],
 )
