@@ -1,7 +1,6 @@
 """Slides whose features lie in files, with a table of their classes."""
 
 import logging
-import re
 from pathlib import Path
 
 from ...core.errors import UserError
@@ -9,6 +8,7 @@ from ..io import slide
 from ..io.features import SUFFIXES, groups
 from .bag import Bag
 from .label_table import LabelTable, Row, texts
+from .patient_cases import regular_expression
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +55,12 @@ class FeatureBags:
         slides: Path | None = None,
     ) -> None:
         self.features = Path(features)
-        self.pattern = pattern
+        self.pattern = regular_expression(pattern, "pattern")
         self.names = texts(names)
         columns = {"name": slide_column, "label": label_column, "patient": patient_column, "split": split_column}
-        self.table = None if labels is None else LabelTable(Path(labels), columns, part, pattern, self.names, "slides")
+        self.table = (
+            None if labels is None else LabelTable(Path(labels), columns, part, self.pattern, self.names, "slides")
+        )
         self.skip_unmatched = skip_unmatched
         self.classes = tuple(classes or ())
         self.licence = licence
@@ -117,9 +119,9 @@ class FeatureBags:
         if not self.features.is_file():
             raise UserError(f"{self.features}: a folder of features needs a table of labels; give labels.")
         told = {name: each.get("label") for name, each in groups(self.features).items()}
-        taken = [name for name in told if self.pattern is None or re.search(self.pattern, name)]
+        taken = [name for name in told if self.pattern is None or self.pattern.search(name)]
         if not taken:
-            raise UserError(f"{self.features}: holds no slides with {self.pattern!r} in their name.")
+            raise UserError(f"{self.features}: holds no slides with {self.pattern.pattern!r} in their name.")
         bags = []
         for name in taken:
             label = None if told[name] is None else str(told[name])

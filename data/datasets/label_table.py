@@ -42,7 +42,7 @@ class LabelTable:
     csv: Path
     columns: Mapping[str, str]
     part: str | None = None
-    pattern: str | None = None
+    pattern: re.Pattern[str] | None = None
     names: Mapping[str, str] | None = None
     nouns: str = "images"
 
@@ -63,7 +63,7 @@ class LabelTable:
             taken[row.name] = row
         if not taken:
             limits = [f" with {self.columns['split']} {self.part!r}"] if self.part is not None else []
-            limits += [f" with {self.pattern!r} in their name"] if self.pattern is not None else []
+            limits += [f" with {self.pattern.pattern!r} in their name"] if self.pattern is not None else []
             raise UserError(f"{self.csv} lists no {self.nouns}{''.join(limits)}.")
         return list(taken.values())
 
@@ -74,7 +74,7 @@ class LabelTable:
     def _takes(self, values: Mapping[str, str]) -> bool:
         if self.part is not None and (values[self.columns["split"]] or "").strip() != self.part:
             return False
-        return self.pattern is None or re.search(self.pattern, values[self.columns["name"]] or "") is not None
+        return self.pattern is None or self.pattern.search(values[self.columns["name"]] or "") is not None
 
     def _lines(self) -> list[dict[str, str]]:
         needed = ("name", "label", *(["split"] if self.part is not None else []))
@@ -103,7 +103,8 @@ def read_lines(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
         UserError: it is missing, no CSV in UTF-8, or lacks a column.
     """
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file. Give a CSV file with the columns {' and '.join(needed)}.")
+        columns = f" with {' and '.join(needed)} among its columns" if needed else ""
+        raise UserError(f"{path}: there is no such file. Give a CSV file{columns}.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)

@@ -75,6 +75,24 @@ class PatientCases:
         return [each for each in cases if each.group in groups]
 
 
+def regular_expression(text: str | None, option: str) -> re.Pattern[str] | None:
+    """Return a regular expression; None without a text.
+
+    Args:
+        text: the expression.
+        option: where it was given, named in errors.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise UserError(
+            f"{option} {text!r}: is no regular expression ({error}); give one such as Subj_([0-9]+)."
+        ) from None
+
+
 def group_expression(text: str | None, option: str = "group") -> re.Pattern[str] | None:
     """Return the regular expression whose first group is the patient; None without a text.
 
@@ -85,15 +103,8 @@ def group_expression(text: str | None, option: str = "group") -> re.Pattern[str]
     Raises:
         UserError: it is none, or has no group.
     """
-    if text is None:
-        return None
-    try:
-        expression = re.compile(text)
-    except re.error as error:
-        raise UserError(
-            f"{option} {text!r}: is no regular expression ({error}); give one such as Subj_([0-9]+)."
-        ) from None
-    if not expression.groups:
+    expression = regular_expression(text, option)
+    if expression is not None and not expression.groups:
         raise UserError(f"{option} {text!r}: marks no part of the name; put that in brackets: Subj_([0-9]+).")
     return expression
 

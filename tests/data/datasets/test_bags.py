@@ -95,6 +95,8 @@ def test_bad_layouts_are_refused(tmp_path):
         (lambda: FeatureBags(tmp_path / "gone", labels), "no such folder or file"),
         (lambda: FeatureBags(tmp_path / "empty", labels), "holds no features"),
         (lambda: FeatureBags(place), "needs a table of labels"),
+        (lambda: FeatureBags(place, labels, pattern="["), r"pattern '\[': is no regular expression"),
+        (lambda: FeatureBags(path, pattern="["), r"pattern '\[': is no regular expression"),
         (lambda: FeatureBags(place, part="train"), "a part 'train' needs a table"),
         (lambda: FeatureBags(place, strange, skip_unmatched=True), "none of its slides has features"),
         (lambda: FeatureBags(place, labels, names={"normal": "n"}), "label 'tumour' has no class"),
