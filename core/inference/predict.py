@@ -11,6 +11,7 @@ from torch import nn
 
 from ..blocks.resampling import bicubic_resize
 from ..errors import UserError
+from ..weights.card import Card
 from ..weights.load import load_program
 from .device import Precision, find_device
 from .engine import Engine, Program, Tile
@@ -38,7 +39,9 @@ def predict(
         tta: average over flips and transposes.
 
     Returns:
-        An array of the image's dtype and layout; grey stays grey, and alpha is resized by bicubic interpolation.
+        What the network's card asks for. An image has the dtype and layout of the given one; grey stays grey, and alpha
+        is resized by bicubic interpolation. Labels of exclusive classes are whole numbers, (H, W, 1), those of
+        independent ones 0 and 1, (H, W, classes), and probabilities float32, (H, W, classes), whatever the image is.
 
     Raises:
         UserError: the image, the model or an option does not fit.
@@ -51,7 +54,12 @@ def predict(
         raise UserError(f"an image (H, W) or (H, W, channels) is needed, not an array of shape {pixels.shape}.")
     values = _to_unit(pixels if pixels.ndim == 3 else pixels[..., None])
     colours = values.shape[2] - (values.shape[2] in (2, 4))
-    parts = [_colour(engine, values[..., :colours])]
+    made = engine.array(_to_network(engine.card, values[..., :colours])).transpose(1, 2, 0)
+    if engine.card.activation != "none":
+        return made
+    low, high = engine.card.value_range
+    made = (made - low) / (high - low)
+    parts = [made.mean(axis=2, keepdims=True) if colours == 1 else made]
     if colours < values.shape[2]:
         alpha = bicubic_resize(torch.from_numpy(values[..., colours].copy()), engine.card.scale)
         parts.append(alpha.clamp(0, 1).numpy()[..., None])
@@ -71,14 +79,13 @@ def _read(path: str | Path) -> np.ndarray:
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
-def _colour(engine: Engine, values: np.ndarray) -> np.ndarray:
-    """Run the engine on grey or RGB, (H, W, C) in 0..1, through the channels and value range of its card."""
-    wanted, (low, high) = len(engine.card.channels), engine.card.value_range
+def _to_network(card: Card, values: np.ndarray) -> np.ndarray:
+    """Return grey or RGB, (H, W, C) in 0..1, in the channels and value range of a card, float32 (C', H, W)."""
+    wanted, (low, high) = len(card.channels), card.value_range
     if values.shape[2] not in (1, wanted):
         raise UserError(f"the image has {values.shape[2]} colour channels; the network takes {wanted}.")
     x = np.repeat(values, wanted // values.shape[2], axis=2).transpose(2, 0, 1) * (high - low) + low
-    y = (engine.array(np.ascontiguousarray(x, np.float32)).transpose(1, 2, 0) - low) / (high - low)
-    return y.mean(axis=2, keepdims=True) if values.shape[2] == 1 else y
+    return np.ascontiguousarray(x, np.float32)
 
 
 def _to_unit(pixels: np.ndarray) -> np.ndarray:
