@@ -226,8 +226,7 @@ class DicomSegSink(SpooledSink):
         """Return the centre of a slice's first pixel, LPS, millimetres."""
         if self.geometry is None:
             return []
-        across = plane if self.source.spatial == 3 else (self.geometry.shape[0] - 1) / 2
-        position = LPS_RAS @ self.geometry.affine @ np.array([0, 0, across, 1.0])
+        position = LPS_RAS @ self.geometry.affine @ np.array([0, 0, plane, 1.0])
         return [round(float(value), 6) for value in position[:3]]  # as long as the standard's decimals may be
 
 

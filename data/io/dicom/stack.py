@@ -7,7 +7,7 @@ the numbers that a scanner gives to slices say nothing reliable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -195,10 +195,10 @@ def _single(frame: Frame) -> VolumeGeometry | None:
     shape = (1, *frame.file.size)
     if frame.position is not None:
         normal = np.cross(*np.split(frame.orientation, 2))
-        return _geometry([frame], shape, frame.position, normal * thickness)
+        return replace(_geometry([frame], shape, frame.position, normal * thickness), planar=True)
     if frame.spacing is None:
         return None
-    return VolumeGeometry(shape, np.diag([frame.spacing[1], frame.spacing[0], thickness, 1.0]))
+    return VolumeGeometry(shape, np.diag([frame.spacing[1], frame.spacing[0], thickness, 1.0]), planar=True)
 
 
 def _geometry(frames: list[Frame], shape: tuple[int, int, int], origin: np.ndarray, step: np.ndarray) -> VolumeGeometry:

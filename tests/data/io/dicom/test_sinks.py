@@ -15,7 +15,7 @@ from foveal.core.weights.card import Card
 from foveal.core.weights.label import Label
 from foveal.data.io.dicom import DicomSource
 from foveal.data.io.dicom.sinks import DicomSegSink, DicomSink, SecondaryCaptureSink
-from foveal.data.io.nifti import NiftiSink
+from foveal.data.io.nifti import NiftiSink, NiftiSource
 from foveal.tests.fixtures.dicom import (
     FRAME,
     PATIENT,
@@ -168,6 +168,23 @@ def test_a_finer_grid_covers_the_same_place(tmp_path):
     columns, rows = np.split(np.array(grid.orientation), 2)
     place = grid.position(expected[2]) + expected[0] * columns * 0.5 + expected[1] * rows * 0.75
     np.testing.assert_allclose(centre, place, atol=1e-3)
+
+
+def test_an_enlarged_single_slice_is_one_slice_where_it_lay(tmp_path):
+    grid = Grid(orientation=oblique())
+    save(tmp_path / "one.dcm", slice_dataset(grid.volume()[2], grid, 2.0))
+    with DicomSource(tmp_path / "one.dcm") as source:
+        larger = whole(source).repeat(2, axis=1).repeat(2, axis=2)
+        with NiftiSink.like(tmp_path / "out.nii", source, card(scale=2)) as sink:
+            put(sink, larger)
+        with DicomSink.like(tmp_path / "out.dcm", source, card(scale=2, activation="threshold")) as sink:
+            put(sink, np.ones(larger.shape, np.uint8))
+    with NiftiSource(tmp_path / "out.nii") as read:
+        assert read.geometry.shape == (1, 12, 14)
+        np.testing.assert_array_equal(read.read((slice(0, 1), slice(0, 12), slice(0, 14)))[:, 0], larger)
+        np.testing.assert_allclose(read.geometry.spacing_mm, (3, 0.375, 0.25), rtol=1e-6)
+    groups = dcmread(tmp_path / "out.dcm").SharedFunctionalGroupsSequence[0]
+    assert groups.PixelMeasuresSequence[0].SliceThickness == 3
 
 
 def test_probabilities_become_fractional_segments(tmp_path):

@@ -113,6 +113,7 @@ def test_a_single_slice_is_an_image_with_a_place(tmp_path):
         assert source.shape == (1, 6, 7)
         assert source.spatial == 2
         assert source.geometry.shape == (1, 6, 7)
+        assert source.geometry.scaled(2).shape == (1, 12, 14)
         np.testing.assert_allclose((LPS_RAS @ source.geometry.affine)[:3, 3], grid.position(2.0))
         np.testing.assert_allclose(source.geometry.spacing_mm, grid.spacing)
 
@@ -124,6 +125,7 @@ def test_a_picture_without_place_has_its_spacing_alone(tmp_path):
     dataset.ImagerPixelSpacing = [0.25, 0.5]
     with DicomSource(save(tmp_path / "spaced", dataset)) as source:
         np.testing.assert_array_equal(source.geometry.affine, np.diag([0.5, 0.25, 1, 1]))
+        assert source.geometry.scaled(2).shape == (1, 6, 8)
 
 
 def test_monochrome1_is_turned_over_within_its_bits(tmp_path):
