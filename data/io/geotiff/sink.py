@@ -64,8 +64,9 @@ class GeoTiffSink(SpooledSink):
     ) -> GeoTiffSink:
         """Make a sink for what a program makes of a source: same CRS, transform (scaled) and nodata.
 
-        Label maps are integers with the card's names and colours. Values have the number type, scale and offset of the
-        source where they are its bands, and are float32 otherwise, as probabilities are.
+        Label maps are integers with the card's names and colours; independent classes have a band each. Values have the
+        number type, scale and offset of the source where they are its bands, and are float32 otherwise, as
+        probabilities are.
 
         Raises:
             UserError: as the class; or the source has other bands than the card wants.
@@ -140,14 +141,15 @@ def _description(source: GeoTiffSource, card: Card) -> Description:
     )
     names = card.outputs or card.channels
     if card.makes_labels:
+        names = ("labels",) if card.activation == "argmax" or len(names) == 1 else tuple(names)
         highest = max([label.value for label in card.labels] + [len(card.outputs) - 1, 1])
         dtype = np.dtype(np.uint8 if highest < 255 else np.uint16)
         return replace(
             common,
             dtype=dtype,
-            names=("labels",),
+            names=names,
             fill=np.iinfo(dtype).max,
-            labels=card.labels,
+            labels=card.labels if len(names) == 1 else (),  # of independent classes each band holds 0 and 1
             is_label_map=True,
         )
     if card.activation != "none" or not set(names) <= set(card.channels):

@@ -277,11 +277,23 @@ def test_label_maps_have_names_colours_and_nodata_where_the_source_has(tmp_path,
         assert (file.crs, file.transform) == (UTM, NORTH_UP)
 
 
+def test_independent_classes_are_bands_of_their_own(tmp_path):
+    array = samples(2)
+    array[:, 10:20, 10:20] = 0
+    path = write_raster(tmp_path / "a.tif", array, nodata=0)
+    facts = {"outputs": ("water", "cloud"), "activation": "threshold", "labels": LABELS}
+    program = ToyProgram(lambda x: x - 5000, channels=("a", "b"), **facts)
+    after, said = read_raster(run(path, tmp_path / "b.tif", program))
+    assert np.array_equal(after, np.where((array == 0).all(0), 255, array > 5000))
+    assert (said["nodata"], said["names"], said["dtypes"]) == ("255.0", ("water", "cloud"), ("uint8",) * 2)
+    assert {tuple(each) for each in after.reshape(2, -1).T} == {(0, 0), (0, 1), (1, 0), (1, 1), (255, 255)}
+
+
 def test_a_dark_band_alone_makes_no_hole_in_a_label_map(tmp_path):
     array = samples(3, "uint8")
     array[0, 7, 7] = 0
     path = write_raster(tmp_path / "a.tif", array, nodata=0)
-    program = ToyProgram(lambda x: x[:, :1] * 0 + 1, channels=channels(3), activation="threshold")
+    program = ToyProgram(lambda x: x[:, :1] * 0 + 1, channels=channels(3), outputs=("all",), activation="threshold")
     after, said = read_raster(run(path, tmp_path / "b.tif", program))
     assert (after == 1).all()
     assert said["nodata"] is None
