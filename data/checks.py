@@ -16,7 +16,7 @@ from ..core.errors import UserError
 from ..core.inference.streams import Source
 from .fingerprint import Facts, fingerprint, open_item
 from .geometry import TOLERANCE_MM, SlideGeometry, VolumeGeometry
-from .inventory import Item, pair, take_inventory
+from .inventory import Inventory, Item, pair, take_inventory
 from .io.formats import KINDS, Kind
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,8 @@ def check_folder(
 ) -> Report:
     """Read every file of a folder, and the labels that belong to it, and report.
 
+    A series of DICOM slices is one thing, but where its slices have labels each.
+
     Args:
         input: a folder, with those in it, or a file.
         labels: the same for the labels, which have the names of the images.
@@ -130,11 +132,7 @@ def check_folder(
     Raises:
         UserError: a folder is missing or holds nothing of these formats.
     """
-    inventory = take_inventory(input, kinds)
-    wanted: list[Item | None] = [None] * len(inventory.items)
-    stray: list[Item] = []
-    if labels is not None:
-        wanted, stray = pair(inventory.items, take_inventory(labels).items)
+    inventory, wanted, stray = _paired(input, labels, kinds)
     findings = []
     for item, label in zip(inventory.items, wanted, strict=True):
         findings.append(_checked(item, label, labels is not None, kinds, options or {}, apart))
@@ -142,6 +140,21 @@ def check_folder(
             progress(len(findings), len(inventory.items))
     strays = [each.name for each in stray]
     return _compared(Report(input, labels, findings, strays, inventory.ignored, inventory.segmentations))
+
+
+def _paired(
+    input: Path, labels: Path | None, kinds: tuple[Kind, ...], by_slice: bool = False
+) -> tuple[Inventory, list[Item | None], list[Item]]:
+    """Return what a folder holds, the labels of each item, and the labels that belong to none."""
+    inventory = take_inventory(input, kinds, by_slice)
+    if labels is None:
+        return inventory, [None] * len(inventory.items), []
+    wanted, stray = pair(inventory.items, take_inventory(labels, by_slice=by_slice).items)
+    if stray and not by_slice:
+        slices = _paired(input, labels, kinds, by_slice=True)
+        if len(slices[2]) < len(stray):
+            return slices
+    return inventory, wanted, stray
 
 
 def check_files(input: Path, names: Sequence[str], kinds: tuple[Kind, ...], progress: Progress | None = None) -> Report:

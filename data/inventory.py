@@ -58,7 +58,7 @@ class Inventory:
     segmentations: list[str] = field(default_factory=list)
 
 
-def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
+def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS, by_slice: bool = False) -> Inventory:
     """List the readable files below a folder, or a single file; each series of DICOM slices counts as one.
 
     DICOM files that are images of their own, such as X-rays, count one by one even where they share a series.
@@ -69,6 +69,7 @@ def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
     Args:
         root: a folder, or a file.
         kinds: the formats to look for.
+        by_slice: count the slices of DICOM series one by one.
 
     Raises:
         UserError: there is no such folder, or nothing in it has one of the formats.
@@ -79,7 +80,7 @@ def take_inventory(root: Path, kinds: tuple[Kind, ...] = KINDS) -> Inventory:
     if root.is_file():
         inventory.items.append(Item(root, root.name))
     else:
-        _walk(root, root, kinds, inventory)
+        _walk(root, root, kinds, inventory, by_slice)
     if not inventory.items:
         inventory.items = [Item(root / each, each) for each in inventory.segmentations]
         inventory.segmentations = []
@@ -118,23 +119,23 @@ def _bare(stem: str) -> str:
     return stem
 
 
-def _walk(folder: Path, root: Path, kinds: tuple[Kind, ...], inventory: Inventory) -> None:
+def _walk(folder: Path, root: Path, kinds: tuple[Kind, ...], inventory: Inventory, by_slice: bool) -> None:
     entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
     files = [each for each in entries if each.is_file()]
     others = [each for each in files if suffix_of(each) not in input_suffixes(tuple({*kinds} - {"dicom"}))]
     known = [each for each in files if each not in others]
     if {"dicom", "slide"} & {*kinds} and (is_dicom_folder(folder) or any(map(_is_named_dicom, others))):
-        others = list(_add_series(folder, others, root, kinds, inventory))
+        others = list(_add_series(folder, others, root, kinds, inventory, by_slice))
     inventory.items += (Item(each, _name(each, root)) for each in known)
     inventory.ignored += (_name(each, root) for each in others)
     side_folders = {each.stem for each in known if suffix_of(each) == ".mrxs"}
     for each in entries:
         if each.is_dir() and each.name not in side_folders:
-            _walk(each, root, kinds, inventory)
+            _walk(each, root, kinds, inventory, by_slice)
 
 
 def _add_series(
-    folder: Path, files: list[Path], root: Path, kinds: tuple[Kind, ...], inventory: Inventory
+    folder: Path, files: list[Path], root: Path, kinds: tuple[Kind, ...], inventory: Inventory, by_slice: bool
 ) -> Iterator[Path]:
     """Add the DICOM images among some files of one folder, by series; give the files that are none."""
     from .io.dicom.files import SEGMENTATIONS, read_image_file
@@ -148,7 +149,7 @@ def _add_series(
             if image.sop_class in SEGMENTATIONS:
                 inventory.segmentations.append(_name(file, root))
                 continue
-            is_alone = image.is_picture and "dicom" in kinds
+            is_alone = (image.is_picture or by_slice) and "dicom" in kinds
             series.setdefault(str(file) if is_alone else image.series, []).append(file)
         except (NotDicomError, NotAnImageError) as error:
             if _is_named_dicom(file) and isinstance(error, NotDicomError):

@@ -282,6 +282,23 @@ def test_a_damaged_slice_spoils_its_series(tmp_path):
     assert victim.name in report.findings[0].errors[0]
 
 
+def test_slices_of_a_series_with_a_mask_each_are_taken_one_by_one(tmp_path):
+    values = write_series(tmp_path / "images")
+    for path in sorted((tmp_path / "images").iterdir()):
+        write_image(tmp_path / "masks" / f"{path.name}.png", np.eye(*values.shape[1:], dtype=np.uint8)[None])
+        path.rename(path.with_suffix(".dcm"))
+    report = check_folder(tmp_path / "images", tmp_path / "masks")
+    assert report.is_good
+    assert sorted(found(report)) == [f"image{number}.dcm" for number in range(len(values))]
+    assert report.classes == {0: 36 * len(values), 1: 6 * len(values)}
+    assert len(check_folder(tmp_path / "images").findings) == 1
+    (tmp_path / "images" / "image1.dcm").write_bytes(b"damaged")
+    (tmp_path / "masks" / "image2.png").unlink()
+    errors = {name: each.errors for name, each in found(check_folder(tmp_path / "images", tmp_path / "masks")).items()}
+    assert errors["image1.dcm"] == ["is not a DICOM file."]
+    assert errors["image2.dcm"] == ["has no labels of its name"]
+
+
 def test_many_labels_and_folders_are_cut_short_in_the_table(tmp_path):
     for number in range(25):
         (tmp_path / "images" / f"f{number}").mkdir(parents=True)
