@@ -37,7 +37,7 @@ def files(folder):
 
 @pytest.mark.parametrize("stops_at", [3, 40, 77])
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, run, stops_at):
-    padded, seen, stops = pipeline._padded, [], []
+    padded, seen, stops = pipeline.padded, [], []
 
     def interrupted(*tile):
         seen.append(1)
@@ -45,7 +45,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch, run, sto
             raise KeyboardInterrupt
         return padded(*tile)
 
-    monkeypatch.setattr(pipeline, "_padded", interrupted)
+    monkeypatch.setattr(pipeline, "padded", interrupted)
     run("whole")
     tiles = len(seen)
     stops.append(tiles + stops_at)
@@ -70,7 +70,7 @@ def test_a_run_interrupted_while_files_are_made_computes_nothing_again(tmp_path,
         patch.setattr(volumes, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
             run("cut")
-    monkeypatch.setattr(pipeline, "_padded", interrupted)
+    monkeypatch.setattr(pipeline, "padded", interrupted)
     run("cut")
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
