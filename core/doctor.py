@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -104,7 +103,6 @@ def _formats() -> Iterator[Finding]:
         "PNG": lambda: _gdal("PNG"),
         "JPEG": lambda: _gdal("JPEG"),
         "TIFF, GeoTIFF": lambda: _gdal("GTiff"),
-        "WebP": lambda: _gdal("WEBP"),
         "DICOM": _dicom,
         "NIfTI": lambda: f"nibabel {import_module('nibabel').__version__}",
         "whole slides": lambda: f"OpenSlide {import_module('openslide').__library_version__}",
@@ -143,10 +141,16 @@ def _dicom() -> str:
 
 
 def _exports() -> Iterator[Finding]:
+    from .export.aoti import find_compiler
+
     yield Finding("exports", "TorchScript, pt2", True, f"PyTorch {version('torch')}")
-    compiler = os.environ.get("CXX", "g++")
-    path = shutil.which(compiler)
-    yield Finding("exports", "AOTInductor", bool(path), path or f"needs the C++ compiler {compiler}; install it")
+    compiler, path = find_compiler()
+    yield Finding(
+        "exports",
+        "AOTInductor",
+        bool(path),
+        path or f"needs the C++ compiler {compiler!r}; install it, or name another in CXX",
+    )
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if not _release(name)]
     found = f"ONNX Runtime {_release('onnxruntime')}"
     lacking = f"`pip install {' '.join(missing)}` adds it"

@@ -26,16 +26,22 @@ from .quiet import quiet
 SUFFIX = ".pt2"
 
 
+def find_compiler() -> tuple[str, str | None]:
+    """Return the C++ compiler that PyTorch calls, as CXX has it or its default, and its path, None without one."""
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return name, shutil.which(name.partition(" ")[0])  # CXX may be "ccache g++"
+
+
 def save(net: nn.Module, card: Card, path: Path) -> None:
     """Compile the network for the device that it is on, and put its card into the package.
 
     Raises:
         UserError: there is no C++ compiler.
     """
-    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(compiler) is None:
+    compiler, path_of_compiler = find_compiler()
+    if path_of_compiler is None:
         raise UserError(
-            f"--format aoti compiles C++, and there is no {compiler} here. Install one (apt install g++), "
+            f"--format aoti compiles C++, and there is no compiler {compiler!r} here. Install one (apt install g++), "
             "name another in CXX, or use another format."
         )
     import torch._inductor

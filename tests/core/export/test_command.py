@@ -114,7 +114,7 @@ def test_another_file_is_overwritten_only_if_that_is_meant(weights, tmp_path):
 
 def test_compiling_without_a_compiler_is_refused(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UserError, match="there is no no-such-compiler here"):
+    with pytest.raises(UserError, match="there is no compiler 'no-such-compiler' here"):
         export(str(weights), tmp_path / "tiny.pt2", "aoti")
     assert not list(tmp_path.iterdir())
 
