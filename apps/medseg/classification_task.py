@@ -19,9 +19,8 @@ from ...core.errors import UserError
 from ...core.pretrained_task import PretrainedTask
 from ...core.report.showcase import Exhibit
 from ...core.weights.card import Card, colour_names
-from .models.medusa import MEDUSA, AttentionMaps
+from .models.medusa import MAP_TITLES, MEDUSA, AttentionMaps
 
-MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
 LARGEST_PICTURE = 256  # pixels along a side of the sample sheet
 
 

@@ -25,11 +25,10 @@ from ...core.inference.progress import Reporter
 from ...core.weights.card import Card
 from ...data.io.formats import input_suffixes, is_dicom_file
 from ...data.unit_image import fit, read_unit_image
-from .models.medusa import AttentionMaps
+from .models.medusa import MAP_TITLES, AttentionMaps
 
 KINDS = ("image", "dicom")
 CAPTION = "Attention: MEDUSA's body, 0 to 1. Scales: the mean over channels of the gate that it makes for each."
-MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
 LARGEST_PICTURE = 640
 
 

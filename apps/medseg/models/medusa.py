@@ -24,6 +24,8 @@ LUMA = (0.299, 0.587, 0.114)
 Gate = Literal["neutral", "sigmoid"]
 Attended = tuple[Tensor, Tensor, list[Tensor]]
 """Logits (N, classes), the attention map (N, 1, S, S) in 0..1, and the gate of every scale, each (N, D, h, w)."""
+MAP_TITLES = ("attention", "scale 1", "scale 2", "scale 3", "scale 4")
+"""What the maps of `AttentionMaps` show."""
 
 
 def double_convolution(in_dim: int, dim: int) -> nn.Sequential:
@@ -43,8 +45,6 @@ class AttentionBody(nn.Module):
         size_multiple: H and W must be multiples of it.
     Shape: (N, C, H, W) -> (N, 1, H, W), logits of the attention.
     """
-
-    num_classes = 1
 
     def __init__(self, in_channels: int = 1, widths: tuple[int, ...] = (32, 64, 128, 256, 256)) -> None:
         super().__init__()
