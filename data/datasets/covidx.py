@@ -37,7 +37,7 @@ class COVIDx:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes that the label file speaks of."""
-        found = {fields[2] for _, fields in self._lines()}
+        found = {label for _, _, label in self._lines()}
         return next((each for each in CLASSES if found <= set(each)), ())
 
     def images(self) -> list[LabelledImage]:
@@ -48,15 +48,15 @@ class COVIDx:
         """
         images = [
             LabelledImage(name, label, self.folder / self.part / name, patient)
-            for _, (patient, name, label) in self._lines()
+            for patient, name, label in self._lines()
         ]
         refuse_missing([image.path for image in images], f"images that {self.labels} lists")
         if not images:
             raise UserError(f"{self.labels} lists no images.")
         return images
 
-    def _lines(self) -> list[tuple[int, tuple[str, str, str]]]:
-        """Return (line, (patient, file name, class)); the last field, the source, may be missing."""
+    def _lines(self) -> list[tuple[str, str, str]]:
+        """Return (patient, file name, class) of each line; the last field, the source, may be missing."""
         if not self.labels.is_file():
             raise UserError(
                 f"{self.labels}: there is no such file. Make COVIDx by the scripts of github.com/lindawangg/COVID-Net, "
@@ -68,7 +68,7 @@ class COVIDx:
             fields = text.split()
             place = next((i for i in (len(fields) - 1, len(fields) - 2) if i >= 2 and fields[i] in known), None)
             if place is not None:
-                lines.append((number, (fields[0], " ".join(fields[1:place]), fields[place])))
+                lines.append((fields[0], " ".join(fields[1:place]), fields[place]))
             elif fields:
                 raise UserError(
                     f"{self.labels} line {number}: expected patient, file name, class and source, found {text!r}."

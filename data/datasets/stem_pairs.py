@@ -24,7 +24,6 @@ def stem_pairs(images: Path, masks: Path, kinds: tuple[Kind, ...]) -> list[tuple
         UserError: a folder is missing or empty, two images have one name, or an image or a mask is without the other.
     """
     image_items = _items(images, kinds, "images")
-    mask_items = image_items
     if masks.resolve() == images.resolve():
         mask_items = [each for each in image_items if _stem(each).endswith(OUTPUTS_OF_LABELS)]
         image_items = [each for each in image_items if each not in mask_items]

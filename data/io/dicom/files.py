@@ -59,7 +59,7 @@ SYNTAXES = (
     HTJ2K,
     RLELossless,
 )
-"""What `dicom_pixels` decodes; deflated files are inflated before."""
+"""What `pixels.decode` decodes; deflated files are inflated before."""
 VALUE_REPRESENTATIONS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 DICOMDIR = "1.2.840.10008.1.3.10"

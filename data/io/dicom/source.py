@@ -48,7 +48,7 @@ class DicomSource:
 
     Raises:
         UserError: the file is no DICOM image, is damaged, or cannot be decoded; the folder holds none, or several
-            series and none is chosen; or the images make no even stack (see `dicom_stack.stack`).
+            series and none is chosen; or the images make no even stack (see `stack.stack`).
     """
 
     def __init__(self, path: str | Path, series: str | int | None = None, resample: bool = False) -> None:

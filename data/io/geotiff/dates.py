@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ....core.errors import UserError
+from ..formats import TIFF_SUFFIXES as SUFFIXES
 
-SUFFIXES = (".tif", ".tiff")
 DATE_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATE", "DATE_ACQUIRED", "SENSING_TIME", "PRODUCT_START_TIME")
 WRITTEN = "TIFFTAG_DATETIME"
 """Often when the file was made, so that it counts only where nothing else tells a date."""

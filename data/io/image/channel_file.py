@@ -10,10 +10,10 @@ import rasterio.shutil
 
 from ....core.errors import UserError
 from ....core.weights.card import Card
+from ..formats import TIFF_SUFFIXES
 from ..gdal import writing
 from ..sink import SpooledSink
 
-SUFFIXES = (".tif", ".tiff")
 OPTIONS = {"COMPRESS": "DEFLATE", "PREDICTOR": "3", "TILED": "YES", "BIGTIFF": "IF_SAFER", "PHOTOMETRIC": "MINISBLACK"}
 
 
@@ -32,7 +32,7 @@ class ChannelsSink(SpooledSink):
 
     def __init__(self, path: str | Path, size: tuple[int, int], card: Card, fingerprint: str = "") -> None:
         self.names = card.outputs or card.channels
-        if Path(path).suffix.lower() not in SUFFIXES:
+        if Path(path).suffix.lower() not in TIFF_SUFFIXES:
             raise UserError(
                 f"{path}: an image holds 1 or 3 channels; the network makes {len(self.names)}. End the name in .tif."
             )

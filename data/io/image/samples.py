@@ -9,11 +9,11 @@ import numpy as np
 
 from ....core.errors import UserError
 from ....core.weights.card import Card
+from ..formats import TIFF_SUFFIXES
 
 Range = tuple[float, float]
 EIGHT_BITS = (".jpg", ".jpeg", ".bmp")
 LOSSY = (".jpg", ".jpeg")
-TIFF = (".tif", ".tiff")
 
 
 class Samples(NamedTuple):
@@ -63,7 +63,7 @@ def image_suffix(suffix: str, card: Card) -> str:
     if samples is None:
         return suffix
     if samples.channels not in (1, 3):
-        return suffix if suffix.lower() in TIFF else TIFF[0]
+        return suffix if suffix.lower() in TIFF_SUFFIXES else TIFF_SUFFIXES[0]
     return ".png" if suffix.lower() in LOSSY else suffix
 
 
