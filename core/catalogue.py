@@ -102,12 +102,15 @@ def with_bases(arguments: Sequence[str]) -> list[str]:
     return layered
 
 
-def _base_layers(config: Path) -> list[str]:
+def _base_layers(config: Path, built: tuple[Path, ...] = ()) -> list[str]:
+    """Return the options for what a config builds on; `built` are the files that build on it."""
     import yaml
 
     try:
-        content = yaml.safe_load(config.read_text())
-    except (OSError, yaml.YAMLError):
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UserError(f"{config}: is no text in UTF-8; a config is a YAML file.") from None
+    except (OSError, ValueError, yaml.YAMLError):
         return []  # the parser tells what is wrong with the file
     base = content.get("base") if isinstance(content, dict) else None
     if base is None:
@@ -120,7 +123,10 @@ def _base_layers(config: Path) -> list[str]:
             f"{config}: base {base} is not there; give a path from the folder of {config.name}, or a config of the "
             "package such as configs/superres/demo_x2.yaml"
         )
-    return [*_base_layers(path), "--config", str(path)]
+    built = (*built, config.resolve())
+    if path.resolve() in built:
+        raise UserError(f"{config}: base {base} is this config itself, or builds on it; give another.")
+    return [*_base_layers(path, built), "--config", str(path)]
 
 
 def summary(path: Path) -> str:

@@ -90,3 +90,20 @@ def test_a_config_builds_on_one_beside_it_or_on_one_of_the_package(tmp_path):
     mine.write_text("base: other.yaml\n")
     with pytest.raises(UserError, match=r"base other\.yaml is not there; give a path from the folder of mine\.yaml"):
         with_bases(["--config", str(mine)])
+
+
+def test_what_is_no_text_is_no_config(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"PK\x03\x04\xe9")
+    with pytest.raises(UserError, match=r"last\.ckpt: is no text in UTF-8; a config is a YAML file\."):
+        with_bases(["--config", str(tmp_path / "last.ckpt")])
+    (tmp_path / "no_day.yaml").write_text("when: 2024-13-45\n")
+    words = ["--config", str(tmp_path / "no_day.yaml")]
+    assert with_bases(words) == words
+
+
+def test_a_config_that_builds_on_itself_is_refused(tmp_path):
+    for name, base in (("own", "own"), ("one", "two"), ("two", "one"), ("over", "one")):
+        (tmp_path / f"{name}.yaml").write_text(f"base: {base}.yaml\n")
+    for name, told in (("own", r"own\.yaml: base own\.yaml"), ("over", r"two\.yaml: base one\.yaml")):
+        with pytest.raises(UserError, match=f"{told} is this config itself, or builds on it; give another"):
+            with_bases(["--config", str(tmp_path / f"{name}.yaml")])
