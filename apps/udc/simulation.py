@@ -59,6 +59,8 @@ def simulate_files(
     Raises:
         UserError: an option, the weights or an input does not fit.
     """
+    if settings.seed < 0:
+        raise UserError(f"--seed {settings.seed}: give 0 or more.")
     model, facts = _physical(settings) if settings.model == "physical" else _learnt(settings)
 
     def work(item: Item, mark: str, progress: Progress) -> None:

@@ -64,6 +64,13 @@ def test_the_seed_decides_and_each_name_has_its_own_noise(tmp_path):
     assert not np.array_equal(a, other)
 
 
+def test_a_seed_below_0_is_refused(tmp_path, capsys):
+    write(tmp_path / "in/a.png")
+    assert simulate("--input", tmp_path / "in", "--output", tmp_path / "out", "--seed", -1) == 2
+    assert capsys.readouterr().err == "error: --seed -1: give 0 or more.\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_bands_join_as_if_the_picture_were_one(monkeypatch):
     x = np.random.default_rng(0).random((3, 40, 20), np.float32)
     camera = UnderDisplay("toled", electrons=1e12, read_noise=0.0, bits=16, reach=3)
