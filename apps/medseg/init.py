@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Literal
+
+logger = logging.getLogger(__name__)
 
 LAYOUT = """FOLDER/images/<name>.png    or .jpg, .tif, .dcm, .nii.gz
 FOLDER/masks/<name>.png     of the same names, holding 0 for the background, 1, 2 ... for the classes
@@ -54,6 +57,8 @@ def init(
     places = places_of(input, output, overwrite)
     has_masks = labels.is_dir() if labels else folder_named(roots_of(input)["train"], MASKS)
     if has_masks:
+        if label_column:
+            logger.warning("--label_column has no effect: %s has masks, which hold the classes.", input)
         init_masks(input, labels, places, patient, size, seed, LAYOUT)
     else:
         init_classes(input, labels, places, patient, label_column, size, seed, LAYOUT)

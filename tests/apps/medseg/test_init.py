@@ -33,12 +33,13 @@ def written(name):
     return yaml.safe_load(Path(name).read_text())
 
 
-def test_images_with_masks_become_a_segmentation(capsys):
+def test_images_with_masks_become_a_segmentation(capsys, caplog):
     for patient in range(3):
         for number in range(2):
             write_pair(Path("slices"), f"Subj_{patient}slice_{number}", (70, 66), (0, 63, 126), "L")
-    assert main(["init", "medseg", "slices"]) == 0
+    assert main(["init", "medseg", "slices", "--label_column", "diagnosis"]) == 0
     assert "3 patients, as names begin alike, such as Subj_0" in capsys.readouterr().out
+    assert "--label_column has no effect: slices has masks, which hold the classes." in caplog.text
     rows = split_of("slices_split.csv")
     content = written("slices.yaml")
     model, data = content["model"]["init_args"], content["data"]["init_args"]
@@ -130,6 +131,8 @@ def test_what_is_missing_is_told(capsys):
     assert main(["medseg", "init", "empty"]) == 2
     assert capsys.readouterr().err.startswith("error: empty: holds no images. Expected:\n  FOLDER/images/<name>.png")
     write_classes(Path("few"), 2)
+    assert main(["medseg", "init", "few", "--labels", "nowhere.csv"]) == 2
+    assert capsys.readouterr().err == "error: nowhere.csv: there is no such file. Give a CSV file.\n"
     assert main(["medseg", "init", "few"]) == 2
     assert (
         "few: the class healthy has images of 2 patients, but 3 at least are needed, one each for train, validation"
