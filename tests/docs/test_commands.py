@@ -10,12 +10,16 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
+import yaml
 from PIL import Image
 
 from foveal.core.catalogue import find_config
@@ -37,12 +41,29 @@ def train(app: str, words: list[str]) -> int:
     Networks of superres stay as they are: the pages evaluate weights that come along, and bring a network of their own.
     """
     if any(word in ELSEWHERE for word in words):
-        return main([app, *words, "--print_config"])
+        return check_config([app, *words], processes_of(words))
     recipe = import_module(f"foveal.tests.configs.recipes.{app}")
     content = merged(str(find_config(config_files(words)[0]).resolve()))
     recipe.write(content)
     small = [option for option in recipe.small(content) if app != "superres" or ".net." not in option]
     return main([app, *words, *small, "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"])
+
+
+def check_config(words: list[str], processes: int) -> int:
+    """Read a training without running it; its batch must be one that the processes can share."""
+    told = StringIO()
+    with redirect_stdout(told):
+        code = main([*words, "--print_config"])
+    batch_size = yaml.safe_load(told.getvalue())["data"]["init_args"]["batch_size"]
+    assert batch_size % processes == 0, f"a batch of {batch_size} for {processes} processes: {' '.join(words)}"
+    return code
+
+
+def processes_of(words: list[str]) -> int:
+    """Return how many processes a command starts, by the options of its launcher or of the training."""
+    told = dict(pairwise(words))
+    pairs = (("--nnodes", "--nproc-per-node"), ("--trainer.num_nodes", "--trainer.devices"))
+    return max(int(told.get(machines, 1)) * int(told.get(each, 1)) for machines, each in pairs)
 
 
 def run(words: list[str], program: Callable[[list[str]], int]) -> None:
@@ -101,14 +122,14 @@ def check_script(script: str, options: list[str]) -> None:
 
 
 def check_launched(words: list[str]) -> None:
-    """What a launcher of many processes starts is a command that can be read."""
+    """What a launcher of many processes starts is a command that they can run together."""
     if "-m" in words:
         start = words.index("-m") + 1
         inner = [words[start].removeprefix("foveal.apps."), *words[start + 1 :]]
     else:
         start = words.index("run") + 1
         inner = [words[start].removeprefix("apps/"), *words[start + 1 :]]
-    assert main([*inner, "--print_config"]) == 0
+    assert check_config(inner, processes_of(words)) == 0
 
 
 def check_mkdocs(words: list[str]) -> None:
@@ -199,3 +220,16 @@ def test_options_are_spelled_as_the_help_prints_them(page):
     ours = [word for program, *words in lines if program in ("foveal", "lightning") for word in words]
     told = [word for code in inline_code(page) for word in code.split()]
     assert not [word for word in ours + told if re.match(r"--\w+-", word)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--nnodes 2 --nproc-per-node 8 -m foveal.apps.superres fit --config configs/superres/demo_x2.yaml",
+        "run superres fit --config configs/superres/demo_x2.yaml --trainer.num_nodes 2 --trainer.devices 8",
+    ],
+)
+def test_a_batch_of_8_is_none_of_16_processes(options, inside):
+    check_launched([*options.split(), "--data.batch_size", "16"])
+    with pytest.raises(AssertionError, match="a batch of 8 for 16 processes"):
+        check_launched(options.split())
