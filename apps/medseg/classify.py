@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ...core.errors import UserError, is_disk_full
 from ...core.inference.batch import find_inputs, raise_failures, reason_of
 from ...core.inference.classes import TABLES, Row, chances, class_row, write_rows
+from ...core.inference.command import warn_of_exported
 from ...core.inference.device import Precision, autocast, find_device
 from ...core.inference.journal import Journal, fingerprint
 from ...core.inference.prepared import prepared
@@ -69,6 +70,7 @@ def classify(
         raise UserError(f"--output {output}: classes go into a table; end the name in .csv or .json.")
     if batch < 1:
         raise UserError(f"--batch {batch}: give at least 1.")
+    warn_of_exported(program, precision, batch)
     batch = batch if isinstance(program, nn.Module) else 1
     suffixes = input_suffixes(KINDS)
     files = [each for path in inputs for each in find_inputs(path, suffixes, is_dicom_file)]
@@ -141,13 +143,19 @@ class Classifier:
             except Exception as error:
                 if is_disk_full(error):
                     raise
-                found[file] = {"input": str(file), "error": reason_of(file, error)}, None
+                found[file] = _failed(file, error), None
         for group in _alike(images):
-            probabilities, maps = self._computed(np.stack([images[file] for file in group]))
+            try:
+                logits, maps = self._computed(np.stack([images[file] for file in group]))
+            except UserError:
+                raise  # the program or an option does not fit any file
+            except Exception as error:
+                found |= {file: (_failed(file, error), None) for file in group}
+                continue
             for place, file in enumerate(group):
-                row = class_row(file, probabilities[place], self.card)
-                draw = partial(self._draw, shown[file], maps[place], row) if self.attends else None
-                found[file] = row, draw
+                row = self._row(file, logits[:, place])
+                draws = self.attends and "error" not in row
+                found[file] = row, partial(self._draw, shown[file], maps[place], row) if draws else None
         return [found[file] for file in files]
 
     def _images(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -160,15 +168,21 @@ class Classifier:
         shown = fit(image, small, len(image)) if self.attends else seen
         return seen.astype(np.float32) / 255, shown.astype(np.float32) / 255
 
-    def _computed(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities, float64 (N, classes), and maps of the attention, (N, maps, H, W)."""
+    def _computed(self, images: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Return logits of each view, (views, N, classes), and maps of the attention, (N, maps, H, W)."""
         low, high = self.card.value_range
         x = torch.from_numpy(images).to(self.device) * (high - low) + low
         logits, maps = self._run(x)
-        found = chances(logits, self.card)
-        if self.tta:
-            found = (found + chances(self._run(x.flip(-1))[0], self.card)) / 2
-        return found.cpu().numpy(), maps.float().cpu().numpy()
+        views = [logits, self._run(x.flip(-1))[0]] if self.tta else [logits]
+        return torch.stack(views).cpu(), maps.float().cpu().numpy()
+
+    def _row(self, file: Path, logits: Tensor) -> Row:
+        """Return what is told of a file, given the logits of its views, (views, classes)."""
+        try:
+            found = chances(logits, self.card).mean(dim=0)
+        except UserError as error:
+            return _failed(file, error)
+        return class_row(file, found.numpy(), self.card)
 
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.inference_mode(), self.context():
@@ -229,6 +243,11 @@ class _Rows:
     def delete(self) -> None:
         """Remove the file, the rows being in the table."""
         self.path.unlink(missing_ok=True)
+
+
+def _failed(file: Path, error: Exception) -> Row:
+    """Return what is told of a file that could not be used."""
+    return {"input": str(file), "error": reason_of(file, error)}
 
 
 def _places(files: Sequence[Path], explain: Path | None) -> dict[Path, Path]:

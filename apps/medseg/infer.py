@@ -68,7 +68,7 @@ def infer(
         batch: Tiles, or images to classify, computed at once.
         device: Where to compute, such as auto, cpu, cuda or cuda:1.
         precision: What the network computes in; lower ones are faster on GPUs.
-        tta: Average over flips and transposes; eight times slower, slightly better.
+        tta: Average over flips and transposes, eight times slower; of a classifier over the mirror image, twice.
         overwrite: Replace outputs that exist already.
         quiet: Report nothing but errors.
 
@@ -90,7 +90,7 @@ def infer(
         dense = {"suffix": suffix, "axis": axis, "probabilities": probabilities, "uncertainty": uncertainty}
         dense |= {**options, "overlay": overlay, "tile": None if tile == "auto" else tile, "overlap": overlap}
         for name, value in dense.items():
-            if value not in (None, False):
+            if value is not None and value is not False:
                 logger.warning("--%s has no effect: %s classifies whole images.", name, weights)
         classify(program, facts, input, output, explain, batch, device, precision, tta, overwrite, quiet)
         return

@@ -108,14 +108,19 @@ def make_engine(
     Raises:
         UserError: an option is out of its range.
     """
-    name = program.card.name
-    if precision != "float32" and not isinstance(program, nn.Module):
-        logger.warning("--precision %s has no effect: %s is an exported program.", precision, name)
-    if batch > 1 and not isinstance(program, nn.Module):
-        logger.warning("--batch %d has no effect: %s is an exported program.", batch, name)
+    warn_of_exported(program, precision, batch)
     engine = Engine(program, program.card, find_device(device), precision, tile, overlap, tta, blend, batch)
     options = {"tile": engine.tiles, "overlap": engine.overlaps, "blend": blend, "batch": engine.batch}
     return engine, {**facts, **options, "precision": precision, "tta": tta}
+
+
+def warn_of_exported(program: Program, precision: Precision, batch: int) -> None:
+    """Warn of what an exported program does not do: compute in another precision, or several inputs at once."""
+    if isinstance(program, nn.Module):
+        return
+    for name, value, default in (("precision", precision, "float32"), ("batch", batch, 1)):
+        if value != default:
+            logger.warning("--%s %s has no effect: %s is an exported program.", name, value, program.card.name)
 
 
 def _check_card(card: Card, weights: str, app: str | None, scale: int | None) -> None:

@@ -110,6 +110,40 @@ def test_a_bad_input_has_its_error_in_its_line(folder, contrast, tmp_path):
     assert "\n" not in rows[1]["error"]
 
 
+class Failing(Contrast):
+    """Gives no number for dark images, and nothing at all for those of a width."""
+
+    def __init__(self, width=0):
+        super().__init__()
+        self.width = width
+        self.card = Card(name="f", network={"class_path": "x"}, tile=32, overlap=0, **{**FACTS, "frame": ()})
+
+    def forward(self, x):
+        if x.shape[-1] == self.width:
+            raise RuntimeError("too narrow")
+        logits = super().forward(x)
+        return torch.where(logits[:, :1] > 0, torch.inf, logits)
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_an_image_whose_output_is_not_finite_does_not_stop_the_others(folder, tmp_path, tta):
+    write_image(folder / "b.png", np.full((3, 40, 60), 255, np.uint8))
+    files = [folder / "a.png", folder / "b.png"]
+    with pytest.raises(FailedInputs, match=r"1 of 2 inputs failed, the others are done:\n.*a\.png: the network's"):
+        classify.classify(Failing(), {}, files, tmp_path / "out.csv", batch=2, tta=tta, quiet=True)
+    rows = table(tmp_path / "out.csv")
+    assert [each["predicted"] for each in rows] == ["", "bright"]
+    assert "a.png: the network's output is not finite" in rows[0]["error"]
+
+
+def test_images_of_a_size_that_cannot_be_computed_do_not_stop_the_others(folder, tmp_path):
+    write_image(folder / "narrow.png", np.full((3, 40, 2), 255, np.uint8))
+    files = [folder / "narrow.png", folder / "b.png"]
+    with pytest.raises(FailedInputs, match=r"narrow\.png: too narrow"):
+        classify.classify(Failing(2), {}, files, tmp_path / "out.csv", batch=2, quiet=True)
+    assert [each["predicted"] for each in table(tmp_path / "out.csv")] == ["", "bright"]
+
+
 def test_finished_rows_are_not_computed_again(folder, contrast, tmp_path, monkeypatch):
     answers, done = classify.Classifier.answers, []
 
@@ -161,10 +195,16 @@ def test_impossible_options_are_told(folder, contrast, tmp_path, options, messag
     assert not output.exists()
 
 
-def test_options_of_segmentation_are_told_to_be_useless(folder, contrast, tmp_path, caplog):
-    run(contrast, [folder], tmp_path / "out.csv", probabilities=True, axis=1)
-    assert "--probabilities has no effect" in caplog.text
-    assert "--axis has no effect" in caplog.text
+def test_options_of_segmentation_and_of_networks_are_told_to_be_useless(folder, contrast, tmp_path, caplog):
+    useless = {"probabilities": True, "axis": 0, "overlap": 0, "batch": 2, "precision": "bfloat16"}
+    run(contrast, [folder], tmp_path / "out.csv", **useless)
+    assert [each.getMessage().partition(" has no effect")[0].split()[0] for each in caplog.records] == [
+        "--axis",
+        "--probabilities",
+        "--overlap",
+        "--precision",
+        "--batch",
+    ]
 
 
 def test_the_command_for_any_weights_names_the_right_one(folder, contrast, tmp_path, capsys):
