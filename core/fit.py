@@ -190,9 +190,9 @@ class TrainingCLI(LightningCLI):
         saving = training and options["enable_checkpointing"] is not False
         last = [LastCheckpoint(self.folder)] if saving else []
         best = [BestCheckpoint(self.folder, self.model.monitor, self.model.monitor_mode)] if saving else []
-        loggers = as_list(options["logger"]) or (
-            [TensorBoardLogger(self.folder, "tensorboard", "")] if training else []
-        )
+        loggers = as_list(options["logger"])
+        if training and not loggers and options["logger"] is not False:
+            loggers = [TensorBoardLogger(self.folder, "tensorboard", "")]
         ours = {
             "default_root_dir": self.folder,
             "logger": [table, *loggers],
@@ -278,7 +278,7 @@ def one_line(error: BaseException) -> str:
 
 
 def as_list(value: Any) -> list[Any]:
-    """What an option of the Trainer that takes one, several or none holds; True asks for the default."""
+    """What an option of the Trainer that takes one, several or none holds; True and False hold nothing."""
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
