@@ -145,8 +145,10 @@ class Task(L.LightningModule, ABC):
         self._forget()
 
     def on_validation_epoch_end(self) -> None:
-        """Report the cases."""
+        """Report the cases; those of the check before a training say nothing of what comes of it."""
         self._report("val")
+        if self.trainer.sanity_checking:
+            self._forget()
 
     def on_test_epoch_end(self) -> None:
         """Report the cases."""

@@ -87,6 +87,21 @@ def test_any_logger_stands_beside_the_metrics_table() -> None:
     assert not Path("runs/superres/tiny/tensorboard").exists()
 
 
+def test_no_logger_leaves_the_metrics_table_alone() -> None:
+    run("fit", "--trainer.logger", "false", "--trainer.max_epochs", "1")
+    assert Path("runs/superres/tiny/metrics.csv").is_file()
+    assert not Path("runs/superres/tiny/tensorboard").exists()
+
+
+def test_cases_of_the_check_before_a_training_are_no_results() -> None:
+    run("fit", "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "2")
+    card = json.loads(torch.load("runs/superres/tiny/last.ckpt", weights_only=True)["card"])
+    assert card["metrics"] == {}
+    run("fit", "--trainer.max_epochs", "1")
+    card = json.loads(torch.load("runs/superres/tiny-2/last.ckpt", weights_only=True)["card"])
+    assert card["metrics"].keys() == {"error", "zero_error"}
+
+
 def test_test_prints_a_table_and_writes_cases(capsys: pytest.CaptureFixture) -> None:
     run("fit", "--trainer.max_epochs", "1")
     capsys.readouterr()
