@@ -183,8 +183,10 @@ def commit(folder: Path) -> dict[str, Any] | None:
 
 
 def command_line() -> list[str]:
-    """The command line of this process, the program's path shortened to its name."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """The command line of this process, to be given again: a script by its name, a module by `python -m`."""
+    module = sys.modules["__main__"].__spec__
+    program = ["python", "-m", module.name.removesuffix(".__main__")] if module else [Path(sys.argv[0]).name]
+    return [*program, *sys.argv[1:]]
 
 
 def now() -> str:

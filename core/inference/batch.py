@@ -7,7 +7,6 @@ import logging
 import os
 import platform
 import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 from ..atomic import written_beside
 from ..errors import FailedInputs, UserError, is_disk_full, machine_fault
+from ..run import command_line
 from .engine import Progress
 from .journal import Journal, fingerprint
 from .progress import Reporter
@@ -204,7 +204,7 @@ def _write_manifest(
 ) -> None:
     waiting = [{"input": str(each.input), "status": "not done"} for each in items[len(records) :]]
     content = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(command_line()),
         "begun": begun.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

@@ -2,7 +2,10 @@
 
 import json
 import subprocess
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -78,6 +81,16 @@ def test_manifest_tells_how_to_repeat_the_run(tmp_path: Path) -> None:
     assert set(read["versions"]) == {"python", "foveal", "torch", "lightning", "numpy"}
     assert read["start"].endswith("+00:00")
     assert read["end"] is None
+
+
+def test_the_command_line_can_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SimpleNamespace(__spec__=ModuleSpec("foveal.apps.superres.__main__", None))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/foveal/apps/superres/__main__.py", "fit"])
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    assert run.command_line() == ["python", "-m", "foveal.apps.superres", "fit"]
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/foveal", "superres", "fit"])
+    module.__spec__ = None
+    assert run.command_line() == ["foveal", "superres", "fit"]
 
 
 def test_commit_and_whether_files_were_changed(tmp_path: Path) -> None:
