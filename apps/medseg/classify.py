@@ -102,8 +102,12 @@ def classify(
         write_rows(output, [rows.of(file) for file in files], program.card)
         for each in journal.finish(output, places.values(), work):
             reporter.line(f"{each} was of another result and is removed")
-        rows.delete()
-    raise_failures([row["error"] for row in map(rows.of, files) if "error" in row], len(files))
+        failures = [row["error"] for row in map(rows.of, files) if "error" in row]
+        if failures:
+            journal.record(output, f"{work}, but for some inputs")  # these are tried again
+        else:
+            rows.delete()
+    raise_failures(failures, len(files))
 
 
 class Classifier:

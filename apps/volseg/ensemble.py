@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
@@ -10,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import UserError
-from ...core.inference.command import open_program
+from ...core.inference.command import open_program, warn_of_exported
 from ...core.inference.device import Precision
 from ...core.weights.card import Card
 from ...core.weights.load import Program
-
-logger = logging.getLogger(__name__)
 
 OWN = ("name", "network", "licence", "training", "metrics", "probabilities")
 """What the cards of members may say differently: none of it says what goes in or comes out of the ensemble."""
@@ -35,10 +32,8 @@ def open_ensemble(
         UserError: weights cannot be loaded, are of another app, or do not belong together.
     """
     members, facts = zip(*(open_program("volseg", each, device) for each in weights), strict=True)
-    if precision != "float32":
-        for each, name in zip(members, weights, strict=True):
-            if not isinstance(each, nn.Module):
-                logger.warning("--precision %s has no effect: %s is an exported program.", precision, name)
+    for each in members:
+        warn_of_exported(each, precision)
     files = [{"name": each["card"], "sha256": each["weights"]} for each in facts]
     return Ensemble(members, weights), {**facts[0], "weights": files}
 

@@ -114,7 +114,7 @@ def make_engine(
     return engine, {**facts, **options, "precision": precision, "tta": tta}
 
 
-def warn_of_exported(program: Program, precision: Precision, batch: int) -> None:
+def warn_of_exported(program: Program, precision: Precision, batch: int = 1) -> None:
     """Warn of what an exported program does not do: compute in another precision, or several inputs at once."""
     if isinstance(program, nn.Module):
         return

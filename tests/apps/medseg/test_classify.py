@@ -167,6 +167,26 @@ def test_finished_rows_are_not_computed_again(folder, contrast, tmp_path, monkey
     assert (tmp_path / "out.csv").stat().st_mtime_ns == before
 
 
+def test_inputs_that_failed_are_tried_again_and_they_alone(folder, contrast, tmp_path, monkeypatch):
+    whole = (folder / "b.png").read_bytes()
+    (folder / "b.png").write_bytes(b"no image")
+    answers, done = classify.Classifier.answers, []
+
+    def spied(self, files):
+        done.extend(file.name for file in files)
+        return answers(self, files)
+
+    monkeypatch.setattr(classify.Classifier, "answers", spied)
+    for expected in (["a.png", "b.png", "c"], ["b.png"]):
+        done.clear()
+        with pytest.raises(FailedInputs, match=r"b\.png"):
+            run(contrast, [folder], tmp_path / "out.csv")
+        assert done == expected
+    (folder / "b.png").write_bytes(whole)
+    run(contrast, [folder], tmp_path / "out.csv")
+    assert [each["predicted"] for each in table(tmp_path / "out.csv")] == ["dark", "bright", "bright"]
+
+
 def test_a_table_of_others_is_replaced_only_when_told(folder, contrast, tmp_path):
     (tmp_path / "out.csv").write_text("precious")
     with pytest.raises(UserError, match="exists already; give --overwrite"):
