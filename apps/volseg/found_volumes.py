@@ -18,10 +18,9 @@ from ...data.init_config import Noted
 from ...data.init_folders import IMAGES, MASKS, expected, find_folder, folder_named, look
 from ...data.io.formats import is_dicom_file
 from ...data.volume_channels import APART
-from .dataset import look_at, parts_of
+from .dataset import PLAN, look_at, parts_of
 
 AIR = -500  # HU; a lower value is in nearly every CT, and in no MR
-PLAN = "a training would be planned by"
 
 
 @dataclass(frozen=True)
