@@ -19,7 +19,7 @@ from ...data.datasets.bag import Bag
 from ...data.io.features import Features
 from ...data.io.slide import SlideSource
 from .slides import SUFFIXES
-from .tile_files import downsample_of
+from .tile_files import check_slide, downsample_of
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ def _backdrop(bag: Bag, corners: np.ndarray, side: int) -> Iterator[_Backdrop]:
     if bag.picture is not None:
         try:
             source = SlideSource(bag.picture, slide_mpp=bag.read().facts.get("level0_mpp"))
+            check_slide(bag.path, corners, bag.read().facts, source)
             slide = _Slide(source)
         except UserError as error:
             logger.warning("%s The report shows its tiles alone.", error)

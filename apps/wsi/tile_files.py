@@ -84,7 +84,6 @@ def read_tiles(path: Path, slide: SlideSource, given: Mapping[str, Any] = Mappin
     """
     coords, facts = _read_coords(path)
     geometry = slide.geometry
-    height, width = geometry.level0_shape
     if "patch_size" not in facts and {"patch_size", "mpp"} <= given.keys():
         facts |= {"patch_size": given["patch_size"], "downsample": given["mpp"] / geometry.level0_mpp}
     size = int(facts.get("patch_size", 0))
@@ -94,11 +93,27 @@ def read_tiles(path: Path, slide: SlideSource, given: Mapping[str, Any] = Mappin
             f"{path}: does not tell the size of tiles (patch_size); write it again with `tile`, or give --size and "
             "--mpp to `infer`."
         )
+    check_slide(path, coords, facts, slide)
+    mpp = float(facts.get("mpp", geometry.level0_mpp * size0 / size))
+    return Tiles(slide_name(slide.path), coords, size, size0, mpp, geometry.level0_mpp, geometry.level0_shape)
+
+
+def check_slide(path: Path, coords: np.ndarray, facts: Mapping[str, Any], slide: SlideSource) -> None:
+    """Refuse tiles that cannot be those of a slide.
+
+    Args:
+        path: their file.
+        coords: their corners, (N, 2), in pixels of the finest level.
+        facts: what their file tells.
+        slide: the slide.
+
+    Raises:
+        UserError: the slide has another size than the file tells, or corners lie beyond it.
+    """
+    height, width = slide.geometry.level0_shape
     stated = int(facts.get("level0_width", width)), int(facts.get("level0_height", height))
     if stated != (width, height) or not ((coords >= 0) & (coords < (width, height))).all():
         raise UserError(f"{path}: its tiles are not of {slide.path}, which has {width} x {height} pixels.")
-    mpp = float(facts.get("mpp", geometry.level0_mpp * size0 / size))
-    return Tiles(slide_name(slide.path), coords, size, size0, mpp, geometry.level0_mpp, geometry.level0_shape)
 
 
 def stated_mpp(path: Path) -> float | None:

@@ -9,6 +9,7 @@ from PIL import Image
 from foveal.apps.wsi.exhibit import TILE, bag_exhibit
 from foveal.data.datasets.bag import Bag
 from foveal.data.io.features import Features
+from foveal.tests.fixtures.slide import stained, write_tiff
 
 CASE = {"truth": "ill", "predicted": "well", "probability_well": "0.75", "probability_ill": "0.25"}
 COORDS = np.array([[0, 0], [32, 0], [32, 16]])
@@ -60,6 +61,19 @@ def test_a_slide_that_cannot_be_read_is_told_and_left_out(tmp_path, caplog):
     found = shown(made(tmp_path, tmp_path / "slide.svs", patch_size=16))
     assert set(found.pictures) == {"slide", "attention"}
     assert "The report shows its tiles alone" in caplog.text
+
+
+@pytest.mark.parametrize("facts", [{"level0_width": 192, "level0_height": 128}, {}])
+def test_a_smaller_copy_of_the_slide_is_told_and_left_out(tmp_path, caplog, facts):
+    slide = write_tiff(tmp_path / "slide.tif", stained(64, 96))
+    fitting = made(tmp_path, slide, patch_size_level0=16)
+    assert shown(fitting).pictures["slide"].shape == (64, 96, 3)
+    assert not caplog.messages
+    coords = COORDS * (1 if facts else 10)
+    found = shown(made(tmp_path, slide, coords, patch_size_level0=16, **facts))
+    assert set(found.pictures) == {"slide", "attention"}
+    assert "b.h5: its tiles are not of" in caplog.text
+    assert "which has 96 x 64 pixels. The report shows its tiles alone." in caplog.text
 
 
 def test_a_network_without_attention_shows_the_slide(tmp_path):
