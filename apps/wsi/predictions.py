@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.atomic import written_beside
-from ...core.errors import FailedInputs, UserError
+from ...core.errors import UserError
 from ...core.inference.batch import Item, manifest_of, pair_paths, run_batch
 from ...core.inference.classes import Row, class_row, write_rows
 from ...core.inference.engine import Progress
@@ -109,7 +109,7 @@ def run_predictions(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Write what a network says of every input, and in a folder a table of all, also of those that failed.
+    """Write what a network says of every input; in a folder a table of all that lie there and of those that failed.
 
     Args:
         items: from `pair_inputs`.
@@ -129,25 +129,21 @@ def run_predictions(
         Journal(output).refuse_others([table])
     try:
         run_batch(items, predictor, facts, overwrite, quiet, manifest)
-    except FailedInputs:
+    finally:
         if manifest:
             _write_table(table, manifest, predictor.scorer.card)
-        raise
-    if manifest:
-        _write_table(table, manifest, predictor.scorer.card)
 
 
 def _write_table(table: Path, manifest: Path, card: Card) -> None:
-    """Write the table of a run out of its manifest and what was written of each input."""
-    records = json.loads(manifest.read_text(encoding="utf-8"))["items"]
-    write_rows(table, [_row(each) for each in records], card)
-    Journal(table.parent).record(table, "")
-
-
-def _row(record: Mapping[str, str]) -> Row:
-    if record["status"] == "failed":
-        return {"input": record["input"], "error": record["reason"]}
-    return json.loads(Path(record["output"]).read_text(encoding="utf-8"))
+    """Write the table of all that runs wrote into its folder, and of what failed in the one that the manifest tells."""
+    journal = Journal(table.parent)
+    written = [each for each in table.parent.glob(f"*{PREDICTION}") if journal.wrote(each)]
+    rows = {each: json.loads(each.read_text(encoding="utf-8")) for each in written}
+    records = json.loads(manifest.read_text(encoding="utf-8"))["items"] if manifest.exists() else []
+    failed = [each for each in records if each["status"] == "failed"]
+    rows |= {Path(each["output"]): {"input": each["input"], "error": each["reason"]} for each in failed}
+    write_rows(table, [rows[each] for each in sorted(rows)], card)
+    journal.record(table, "")
 
 
 def _output_name(path: Path) -> str:

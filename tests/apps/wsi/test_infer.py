@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -291,6 +292,19 @@ def test_outputs_are_not_mixed_with_inputs_or_foreign_tables(slides, weights, tm
     run(weights, slides / "a.tif", tmp_path, "--overwrite")
     run(weights, slides / "a.tif", tmp_path)
     assert len(table_of(tmp_path)) == 1
+
+
+def test_the_table_keeps_the_slides_of_earlier_runs_and_tells_what_fails_now(weights, tmp_path):
+    for name in ("a.h5", "b.h5"):
+        write_h5(tmp_path / name, np.zeros((3, 56), np.float16))
+        run(weights, tmp_path / name, tmp_path / "out")
+    assert [Path(row["input"]).name for row in table_of(tmp_path / "out")] == ["a.h5", "b.h5"]
+    (tmp_path / "a.h5").write_text("text")
+    with pytest.raises(FailedInputs):
+        run(weights, tmp_path / "a.h5", tmp_path / "out")
+    first, second = table_of(tmp_path / "out")
+    assert "is no HDF5 file" in first["error"]
+    assert (first["predicted"], second["error"]) == ("", "")
 
 
 def test_finished_slides_are_skipped_and_made_again_with_other_settings(slides, weights, tmp_path, capsys):
