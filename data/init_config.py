@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def write_config(
     found: Sequence[str],
     config: Mapping[str, Any],
     rows: Sequence[Mapping[str, str]],
-    check: str,
+    check: Sequence[str | Path],
     infer: str,
 ) -> None:
     """Write the config and its split, and print what was found and what comes next.
@@ -80,15 +81,13 @@ def write_config(
         found: what the folder holds, a sentence each.
         config: what differs from the base; values may be `Noted`.
         rows: lines of the split file, each {column: text}; no file is written without any.
-        check: the options of `check` for this folder.
+        check: the options of `check` for this folder, word by word.
         infer: those of `infer`, after --weights.
     """
     run = f"runs/{app}/{places.config.stem}"
-    commands = [
-        f"foveal {app} check {check}",
-        f"foveal {app} fit --config {places.config}",
-        f"foveal {app} infer --weights {run}/best.ckpt {infer}",
-    ]
+    words = (["check", *check], ["fit", "--config", places.config], ["infer", "--weights", f"{run}/best.ckpt"])
+    commands = [shlex.join(["foveal", app, *map(str, each)]) for each in words]
+    commands[-1] += f" {infer}"
     head = [f"{app} on {input.resolve()}, as `foveal init` found it; change whatever you know better", "", "found:"]
     told = [*found, size.told]
     head += [line for each in told for line in wrap(each, WIDTH - 6, initial_indent="- ", subsequent_indent="  ")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -98,6 +99,7 @@ def look(
     apart: float = 0.0,
     add: Callable[[Report], None] | None = None,
     names: Sequence[str] | None = None,
+    options: Sequence[str | Path] = (),
 ) -> Report:
     """Read every file as `check` does.
 
@@ -109,6 +111,7 @@ def look(
         apart: see `checks.check_folder`.
         add: adds what the app looks at beside.
         names: of the files to read, each by itself; None for all, DICOM series as one.
+        options: of `check` besides --input and --labels, word by word.
 
     Raises:
         UserError: a file cannot be used, or labels do not fit; says how many, the first, and how to see all.
@@ -116,8 +119,9 @@ def look(
 
     def read(tell: Any) -> Report:
         if names is not None:
-            return check_files(images, names, kinds, tell)
-        report = check_folder(images, labels, kinds, None, tell, apart)
+            report = check_files(images, names, kinds, tell)
+        else:
+            report = check_folder(images, labels, kinds, None, tell, apart)
         if add:
             add(report)
         return report
@@ -126,11 +130,11 @@ def look(
     wrong = [f"{each.item.name}: {text}" for each in report.findings for text in each.errors]
     wrong += [f"{name}: labels that belong to no file" for name in report.stray_labels] + report.problems
     if wrong:
-        more = f" --labels {labels}" if labels else ""
+        words = ["foveal", app, "check", "--input", images, *(["--labels", labels] if labels else []), *options]
         raise UserError(
             f"{images}: {len(wrong)} {'thing is' if len(wrong) == 1 else 'things are'} wrong, the first is "
             f"{wrong[0].rstrip('.')}; "
-            f"`foveal {app} check --input {images}{more}` lists all. Mend them, then give the same command again."
+            f"`{shlex.join(map(str, words))}` lists all. Mend them, then give the same command again."
         )
     return report
 

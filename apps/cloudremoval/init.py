@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 LAYOUT = """FOLDER/<place>/<date>.tif               red, green, blue and near infrared; 2018-02-10 in the name
-FOLDER/<place>/cloud_mask/<date>.tif    if there are masks: above 0 is cloud"""
+FOLDER/<place>/cloud_mask/<date>.tif    if there are masks: 1 or 255 is cloud, else 0"""
 BATCH = 4  # patches of a step
 EPOCH = 100  # steps, about
 PUBLISHED = "PMAA of 32 channels, patches of 256, 100 epochs, configs/cloudremoval/pmaa_new.yaml"
@@ -47,7 +47,9 @@ def init(
     from ...data.init_folders import PARTS, deal, sources, told_split
     from ...data.init_size import size_of
     from .found_places import find_archive
+    from .selection import check_share
 
+    check_share(most_cloud)
     places = places_of(input, output, overwrite)
     found = find_archive(DatedPlaces(str(input), dates, most_cloud), input, LAYOUT)
     useful = {name: name for name, samples in found.samples.items() if samples}
@@ -88,5 +90,5 @@ def init(
     }
     told = [*found.told, told_split(rows, roots, seed, "place")]
     base = proposed.of("configs/cloudremoval/quickstart_pmaa.yaml", "configs/cloudremoval/pmaa_places.yaml")
-    check, infer = f"--input {input} --dates {dates}", "--input NEW_PLACE --output clear.tif"
+    check, infer = ["--input", input, "--dates", str(dates)], "--input NEW_PLACE --output clear.tif"
     write_config(places, "cloudremoval", input, base, proposed, told, config, rows, check, infer)

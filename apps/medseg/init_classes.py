@@ -89,7 +89,7 @@ def init_classes(
     infer = "--input NEW --output CLASSES.csv"
     base = "configs/medseg/medusa_csv.yaml"
     rows = rows_of(things, "path")
-    write_config(places, "medseg", input, base, proposed, found, config, rows, f"--input {input}", infer)
+    write_config(places, "medseg", input, base, proposed, found, config, rows, ["--input", input], infer)
 
 
 def _images(folder: Path) -> list[str]:

@@ -75,7 +75,7 @@ def init_masks(
     }
     noun = "volumes with labels" if is_volume else "images with masks"
     told = [*(described(each, noun) for each in found.reports), found.told_classes, *found.told]
-    check = f"--input {found.images} --labels {found.masks}"
+    check = ["--input", found.images, "--labels", found.masks]
     base = "configs/medseg/msga_folder.yaml"
     write_config(places, "medseg", input, base, proposed, told, config, found.rows, check, "--input NEW --output MASKS")
 

@@ -67,6 +67,7 @@ def init(
     config = {
         "model": {
             "init_args": {
+                "net": {"init_args": {"encoder": proposed.of("resnet18", "res2net50d")}},
                 "frame": Noted([side, side], f"what the network sees: {median}; a multiple of 32, at most {largest}"),
                 "scheduler": {"class_path": "torch.optim.lr_scheduler.OneCycleLR", "init_args": rate},
                 "pretrained": Noted("imagenet", "weights of the encoder, downloaded once; null begins from nothing"),
@@ -84,6 +85,6 @@ def init(
         "trainer": {"max_steps": Noted(steps, f"{why}; total_steps above must be the same")},
     }
     told = [*(described(each, "pictures with masks") for each in found.reports), found.told_classes, *found.told]
-    check = f"--input {found.images} --labels {found.masks}"
+    check = ["--input", found.images, "--labels", found.masks]
     base = "configs/polyp/quickstart_pranet.yaml"
     write_config(places, "polyp", input, base, proposed, told, config, found.rows, check, "--input NEW --output MASKS")

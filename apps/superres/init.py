@@ -38,6 +38,7 @@ def init(
     Example:
         foveal init superres photographs --scale 2
     """
+    from ...data.datasets.image_folder import pictures_in
     from ...data.init_config import Noted, places_of, write_config
     from ...data.init_folders import described, look, roots_of, sources, split_of
     from ...data.init_pictures import flat_pictures, patch_of, repeats_for
@@ -46,7 +47,8 @@ def init(
     places = places_of(input, output, overwrite)
     roots = roots_of(input)
     names = {part: flat_pictures(root, LAYOUT) for part, root in roots.items()}
-    reports = [look("superres", root) for root in {*roots.values()}]
+    folders = dict.fromkeys(roots.values())
+    reports = [look("superres", root, names=[each.name for each in pictures_in(root)]) for root in folders]
     owners = {name: name for name in names["train"]}
     rows, training, told = split_of(owners, roots, seed, roots["train"], "picture", "pictures")
     proposed = size_of(size, training, PUBLISHED.format(scale=scale))
@@ -71,5 +73,5 @@ def init(
     found = [*(described(each, "pictures") for each in reports), told]
     found.append(f"the config learns to enlarge {scale} times: of each picture a small one is made, and enlarged again")
     base = proposed.of("configs/superres/quickstart_dlgsanet.yaml", "configs/superres/demo_x2.yaml")
-    check, infer = f"--input {input}", "--input NEW --output LARGE"
+    check, infer = ["--input", input], "--input NEW --output LARGE"
     write_config(places, "superres", input, base, proposed, found, config, rows, check, infer)

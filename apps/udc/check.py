@@ -21,10 +21,20 @@ def check(input: Path, clean: Path | None = None, json: Path | None = None) -> i
     Returns:
         The exit code: 1 where a picture cannot be used, or has no fitting partner.
 
+    Raises:
+        UserError: a folder is missing or holds no picture.
+
     Example:
         foveal udc check --input train/poled/degraded --clean train/poled/clean
     """
+    from ...core.errors import UserError
     from ...data.check import check_and_print
+    from ...data.inventory import take_inventory
     from .pair_checks import check_pictures
 
-    return check_and_print(input, json=json, kinds=("image",), look=partial(check_pictures, clean=clean))
+    try:
+        pictures = take_inventory(clean, ("image",)).items if clean else []
+    except UserError as error:
+        raise UserError(f"--clean {error}") from None
+    look = partial(check_pictures, clean=clean, pictures=pictures)
+    return check_and_print(input, json=json, kinds=("image",), look=look)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
+
+logger = logging.getLogger(__name__)
 
 LAYOUT = """FOLDER/degraded/<name>.png    taken through the display
 FOLDER/clean/<name>.png       the same without it, pixel by pixel, of the same names
@@ -18,7 +23,7 @@ PUBLISHED = "DWFormer of 24 to 96 channels, 300000 steps of 64 patches, configs/
 def init(
     input: Path,
     clean: Path | None = None,
-    display: Literal["toled", "poled"] = "toled",
+    display: Literal["toled", "poled"] | None = None,
     output: Path | None = None,
     size: Literal["auto", "light", "full"] = "auto",
     seed: int = 0,
@@ -33,7 +38,7 @@ def init(
         input: Folder that holds one of degraded and one of clean pictures, or clean pictures alone; or that of the
             degraded ones, where --clean is given.
         clean: Folder of the clean pictures, which have the names of the others.
-        display: The display of the physical model, for clean pictures alone.
+        display: The display of the physical model, for clean pictures alone; toled if not given.
         output: The YAML file to write; FOLDER.yaml here if not given. The split goes beside it.
         size: Of the network and the training: light needs no GPU, full is for one; auto is full where there are a GPU
             and at least ten cases to train on.
@@ -54,6 +59,7 @@ def init(
     places = places_of(input, output, overwrite)
     roots = dict.fromkeys(PARTS, input) if clean else roots_of(input)
     folders = {root: _folders(root, clean) for root in dict.fromkeys(roots.values())}
+    _refuse_mixed(folders)
     reports = [_looked(*each) for each in folders.values()]
     degraded, truth = folders[roots["train"]]
     names = flat_pictures(truth, LAYOUT)
@@ -70,7 +76,9 @@ def init(
             {"folder": str(high.resolve())} if low is None else {"high": str(high.resolve()), "low": str(low.resolve())}
         )
 
-    camera = {"class_path": "foveal.apps.udc.physics.UnderDisplay", "init_args": {"display": display}}
+    if display and degraded:
+        logger.warning("--display has no effect: the pictures of %s were taken through one.", degraded)
+    camera = {"class_path": "foveal.apps.udc.physics.UnderDisplay", "init_args": {"display": display or "toled"}}
     config = {
         "model": {
             "init_args": {
@@ -95,7 +103,7 @@ def init(
     kind = "clean pictures alone" if degraded is None else "pairs of a degraded and a clean picture"
     found = [*(described(each, kind) for each in reports), told]
     base = proposed.of("configs/udc/quickstart_dwformer.yaml", "configs/udc/dwformer_poled.yaml")
-    check = f"--input {truth}" if degraded is None else f"--input {degraded} --clean {truth}"
+    check = ["--input", truth] if degraded is None else ["--input", degraded, "--clean", truth]
     write_config(places, "udc", input, base, proposed, found, config, rows, check, "--input NEW --output RESTORED")
 
 
@@ -118,12 +126,29 @@ def _folders(root: Path, clean: Path | None) -> tuple[Path | None, Path]:
     return degraded, truth or root
 
 
+def _refuse_mixed(folders: Mapping[Path, tuple[Path | None, Path]]) -> None:
+    """Refuse pairs in the folder of one part and clean pictures alone in that of another."""
+    from ...core.errors import UserError
+    from ...data.init_folders import expected
+
+    pairs = [root for root, (degraded, _) in folders.items() if degraded]
+    alone = [root for root in folders if root not in pairs]
+    if pairs and alone:
+        raise UserError(f"{alone[0]}: has no degraded pictures, but {pairs[0]} has. {expected(LAYOUT)}")
+
+
 def _looked(degraded: Path | None, clean: Path) -> object:
     """Return the report of pictures, and of pairs where there are two folders."""
+    from ...data.datasets.image_folder import pictures_in
     from ...data.init_folders import look
     from ...data.init_pictures import flat_pictures
+    from ...data.inventory import Item
     from .pair_checks import check_pictures
 
     flat_pictures(degraded or clean, LAYOUT)
-    partner = clean if degraded else None
-    return look("udc", degraded or clean, add=lambda report: check_pictures(report, partner))
+    names = [each.name for each in pictures_in(degraded or clean)]
+    if degraded is None:
+        return look("udc", clean, names=names, add=partial(check_pictures, clean=None, pictures=[]))
+    pictures = [Item(each, each.name) for each in pictures_in(clean)]
+    add = partial(check_pictures, clean=clean, pictures=pictures)
+    return look("udc", degraded, names=names, add=add, options=["--clean", clean])

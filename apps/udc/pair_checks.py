@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import UserError
 from ...data.checks import Finding, Report
-from ...data.inventory import Item, take_inventory
+from ...data.inventory import Item
 from ...data.io.image import read_image
 
 MOST_SATURATED = 0.1  # of the samples at the highest value; blurred light that was cut off cannot be undone
@@ -16,17 +17,15 @@ FARTHEST_APART = 0.5  # pixels
 SIDE = 512  # pixels of the middle that are held against each other
 
 
-def check_pictures(report: Report, clean: Path | None) -> None:
+def check_pictures(report: Report, clean: Path | None, pictures: Sequence[Item]) -> None:
     """Add to a report what is wrong with each picture, and with its clean partner where a folder of them is given.
 
     Args:
         report: of the degraded pictures.
         clean: the folder of the clean ones, None for none.
-
-    Raises:
-        UserError: the folder is missing or holds no picture.
+        pictures: what it holds.
     """
-    partners = {each.stem: each for each in take_inventory(clean, ("image",)).items} if clean else {}
+    partners = {each.stem: each for each in pictures}
     for finding in report.findings:
         if finding.facts is None:
             continue
@@ -58,9 +57,10 @@ def _check(finding: Finding, partner: Item | None, clean: Path | None) -> None:
 
 
 def _faults(picture: np.ndarray) -> list[str]:
-    """Say what makes a picture (C, H, W) unusable."""
-    if picture.min() == picture.max():
-        return [f"constant: every sample is {picture.min()}"]
+    """Say what makes a picture (C, H, W) with its alpha unusable."""
+    colours, _ = _colours(picture)
+    if colours.min() == colours.max():
+        return [f"constant: every sample is {colours.min()}"]
     return []
 
 

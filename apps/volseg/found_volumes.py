@@ -39,7 +39,7 @@ class FoundVolumes:
         relabel: what stored values become, to close gaps; {} where there are none.
         modality: what values are.
         why_modality: where that is from.
-        check: the options of `check`.
+        check: the options of `check`, word by word.
     """
 
     report: Report
@@ -53,7 +53,7 @@ class FoundVolumes:
     relabel: dict[int, int]
     modality: Modality
     why_modality: str
-    check: str
+    check: list[str | Path]
 
     @property
     def told(self) -> list[str]:
@@ -120,7 +120,7 @@ def find_volumes(input: Path, labels: Path | None, layout: str) -> FoundVolumes:
         relabel,
         source.modality or guess,
         "as dataset.json says" if told else why,
-        f"--input {input}" if described else f"--input {images} --labels {masks}",
+        ["--input", input] if described else ["--input", images, "--labels", masks],
     )
 
 

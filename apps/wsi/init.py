@@ -86,7 +86,7 @@ def init(
     }
     told = [*found.told, *notes, *told_classes(things, "slides", seed)]
     base = "configs/wsi/acmil_folder.yaml"
-    check = f"--features {found.path} --labels {places.split}"
+    check = ["--features", found.path, "--labels", places.split]
     if found.encoder == COLOUR_TEXTURE:
         config["model"]["init_args"]["standardise"] = Noted(True, "features made by hand have scales of their own")
     rows = rows_of(things, "slide")

@@ -55,3 +55,8 @@ def test_what_is_missing_is_told(capsys):
     write_places("c", DATES[:2])
     assert main(["cloudremoval", "init", "archive", "--dates", "5"]) == 2
     assert "no place has a date with at most 1.0% cloud and 5 others" in capsys.readouterr().err
+
+
+def test_a_per_cent_is_no_share_of_cloud(capsys):
+    assert main(["cloudremoval", "init", "archive", "--most_cloud", "95"]) == 2
+    assert "--most_cloud 95: give a share from 0 to 1" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from foveal.core.cli import main
+from foveal.tests.fixtures.datasets_2d import merged
 from foveal.tests.fixtures.masks import write_mask, write_pair
 from foveal.tests.fixtures.own_data import scored, split_of, train_a_step
 
@@ -31,6 +32,14 @@ def test_the_config_trains_on_the_folder_and_keeps_patients_apart(capsys):
     assert scored(run) == {row["name"] for row in rows if row["split"] == "validation"}
     model = yaml.safe_load(Path("frames.yaml").read_text())["model"]["init_args"]
     assert model["frame"] == [128, 128]
+
+
+def test_a_full_network_has_the_published_encoder():
+    for size, encoder in (("light", "resnet18"), ("full", "res2net50d")):
+        assert main(["init", "polyp", "frames", "--size", size, "--overwrite"]) == 0
+        model = merged(str(Path("frames.yaml").absolute()))["model"]["init_args"]
+        assert model["net"]["class_path"].endswith("PraNet")
+        assert model["net"]["init_args"]["encoder"] == encoder
 
 
 def test_folders_may_be_given(capsys):

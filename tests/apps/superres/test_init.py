@@ -43,16 +43,24 @@ def test_another_seed_gives_another_split_and_the_same_seed_the_same():
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_folders_of_parts_are_taken_as_they_are():
+def test_folders_of_parts_are_taken_as_they_are(capsys):
     for part in ("train", "val"):
         for number in range(2):
-            picture(Path("parts", part, f"{part}{number}.png"), (72, 80))
+            picture(Path("parts", part, f"{part}{number}.png"), (72 if part == "train" else 64, 80))
     assert main(["superres", "init", "parts", "--output", "mine.yaml"]) == 0
+    found = [line for line in capsys.readouterr().out.splitlines() if " pictures of " in line]
+    assert [line[:25] for line in found] == ["- 2 pictures of 80 × 72 p", "- 2 pictures of 80 × 64 p"]
     data = yaml.safe_load(Path("mine.yaml").read_text())["data"]["init_args"]
     folders = [data[part][0]["init_args"] for part in ("train", "validation")]
     assert folders == [{"folder": str(Path("parts", part).resolve())} for part in ("train", "val")]
     assert data["test"] is None
     assert not Path("mine_split.csv").exists()
+
+
+def test_pictures_in_folders_below_do_not_count(capsys):
+    picture(Path("photos/thumbs/small.png"), (16, 16))
+    assert main(["superres", "init", "photos", "--scale", "4"]) == 0
+    assert "5 pictures of 80 × 72 pixels" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

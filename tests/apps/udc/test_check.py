@@ -52,6 +52,7 @@ def test_pictures_alone_need_no_partner(check):
         (scene(64, 60), scene(), "60x64 pixels, its clean partner 80x64"),
         (scene(dtype=np.uint16), scene(), "16 bits, its clean partner 8; convert one of them"),
         (np.full((3, 64, 80), 7, np.uint8), scene(), "constant: every sample is 7"),
+        (np.uint8([10, 10, 10, 255]).repeat(5120).reshape(4, 64, 80), scene(), "constant: every sample is 10"),
         (scene(), np.zeros((3, 64, 80), np.uint8), "clean partner: constant: every sample is 0"),
         (np.roll(scene(), (3, -5), (1, 2)), scene(), r"lies \+3\.\d rows and -5\.\d columns from its clean partner"),
     ],
@@ -83,6 +84,13 @@ def test_pictures_without_partners_are_told(check, tmp_path, capsys):
     options = ["--input", str(tmp_path / "degraded"), "--clean", str(tmp_path / "clean")]
     assert main(["udc", "check", *options]) == 1
     assert "has no partner in" in capsys.readouterr().out
+
+
+def test_a_missing_folder_of_partners_is_told_before_pictures_are_read(check, tmp_path, capsys, monkeypatch):
+    assert check(scene())[0] == 0
+    monkeypatch.delattr("foveal.data.checks.check_folder")
+    assert main(["udc", "check", "--input", str(tmp_path / "degraded"), "--clean", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("error: --clean nowhere: there is no such file or folder; check the path")
 
 
 def test_the_shift_is_told_under_blur_dimming_and_noise():
