@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.atomic import written_beside
 from ..core.errors import UserError
 from ..core.explanation import Explainer
 from ..core.inference.batch import Item, manifest_of, pair_paths, run_batch
@@ -38,11 +39,10 @@ from .io.formats import (
     split_name,
     suffix_of,
 )
-from .volume_run import run_volume
+from .volume_run import giving_probabilities, run_volume
 
 logger = logging.getLogger(__name__)
 
-OPTION = {"slide_mpp": "mpp"}  # where the command's word is another than the source's
 LABELLED: dict[Activation, Activation] = {"sigmoid": "threshold", "softmax": "argmax"}
 Intensity = Callable[[Source, Kind], dict[str, Any]]
 
@@ -62,7 +62,7 @@ def infer(
     cog: bool = False,
     probabilities: bool = False,
     uncertainty: bool = False,
-    mpp: float | None = None,
+    slide_mpp: float | None = None,
     page: int | None = None,
     tile: int | Literal["auto", "whole"] = "auto",
     overlap: int | None = None,
@@ -96,7 +96,7 @@ def infer(
         probabilities: Write the probability of each class in place of labels.
         uncertainty: Write a second output, named ..._uncertainty: how far mirrored views of the input disagree, as the
             variance of the probabilities, 0 to 0.25; in images 0.25 is white. Eight times slower.
-        mpp: Slides, micrometres per pixel of the finest level where the file does not tell.
+        slide_mpp: Slides, micrometres per pixel of the finest level where the file does not tell.
         page: TIFF images, the page to read, counted from 1.
         tile: Side of a tile in input samples; "whole" computes the input in one pass.
         overlap: Input samples that neighbouring tiles share; the weights say how many if not given.
@@ -123,7 +123,7 @@ def infer(
         "quantification": quantification,
         "offset": offset,
         "cog": cog,
-        "slide_mpp": mpp,
+        "slide_mpp": slide_mpp,
         "page": page,
     }
     wanted = Wanted(suffix, probabilities, uncertainty)
@@ -274,7 +274,7 @@ class _Files:
         """Make the outputs of an input."""
         kind = kind_of(item.input, self.kinds)
         for name in self.options.keys() - {*READING[kind], *WRITING[kind]}:
-            logger.warning("--%s has no effect: %s is read as %s.", OPTION.get(name, name), item.input, kind)
+            logger.warning("--%s has no effect: %s is read as %s.", name, item.input, kind)
         with ExitStack() as stack:
             source = stack.enter_context(open_source(item.input, kind, self.card, **self.options))
             if self.explainer and ("explain" not in item.beside or source.spatial != 2):
@@ -287,9 +287,10 @@ class _Files:
                 _run(engine, seen, sink, progress)
                 return
             with_variance = "uncertainty" in item.beside
-            raw = engine.with_variance() if with_variance else engine.with_card(activation="none")
+            alone = giving_probabilities(engine) if engine.card.dimensions == 3 else engine  # as without others beside
+            raw = alone.with_variance() if with_variance else alone.with_card(activation="none")
             own = slice(0, -1) if with_variance else slice(None)
-            parts = [Part(sink, own, engine.card.activation)]
+            parts = [Part(sink, own, alone.card.activation)]
             if with_variance:
                 card = variance_card(engine.card)
                 sink = open_sink(item.beside["uncertainty"], kind, source, card, fingerprint, **self.options)
@@ -298,14 +299,15 @@ class _Files:
                 card = replace(engine.card, activation=LABELLED.get(engine.card.activation, engine.card.activation))
                 sink = open_overlay(item.beside["overlay"], kind, source, card, fingerprint)
                 parts.append(Part(stack.enter_context(sink), own, card.activation))
-            _run(raw, seen, Fan(parts), progress)
             if self.explainer:
-                self._explain(item, with_intensity(seen, engine.card))
+                picture = stack.enter_context(written_beside(item.beside["explain"]))  # appears with the others
+                self._explain(with_intensity(seen, engine.card), picture, item.input.name)
+            _run(raw, seen, Fan(parts), progress)
 
-    def _explain(self, item: Item, source: Source) -> None:
+    def _explain(self, source: Source, path: Path, title: str) -> None:
         """Draw where the network looks at an image."""
         image = source.read(whole(source.shape[1:]))
-        self.explainer.draw(image, item.beside["explain"], item.input.name)
+        self.explainer.draw(image, path, title)
 
     def _suffix(self, path: Path, kind: Kind, own: str) -> str:
         """Return what an output's name ends in, given what the input's does."""

@@ -18,11 +18,10 @@ from ...data.inventory import Item
 from ...data.io.features import Features, read_features
 from ...data.io.slide import SlideSource
 from .feature_facts import FACTS, alike, unfinite
-from .slides import open_slide, slide_name
+from .slides import slide_name
 
 PLACES = 8  # of a level that are read, along each side
 BLOCK = 256  # pixels along a side of a place
-OPTION = "--slide_mpp"
 
 
 class Line(NamedTuple):
@@ -74,7 +73,7 @@ def check_dataset(
     Raises:
         UserError: there are no slides or features.
     """
-    options = {"slide_mpp": slide_mpp, "option": OPTION}
+    options = {"slide_mpp": slide_mpp}
     report = check_folder(slides, None, ("slide",), options, tell) if slides else Report(features, None, [])
     of_slides = list(report.findings)
     for finding in report.usable:
@@ -95,7 +94,7 @@ def _look_at_slide(finding: Finding, slide_mpp: float | None) -> None:
     """Add what is wrong with a slide whose overview can be read."""
     if finding.facts.content == 0:
         finding.errors.append("no tissue was found; draw it in QuPath and give it to tile or features by --tissue")
-    with open_slide(finding.item.path, slide_mpp=slide_mpp) as source:
+    with SlideSource(finding.item.path, slide_mpp=slide_mpp) as source:
         if (problem := _damage(source)) is not None:
             finding.errors.append(problem)
 

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from ...core.inference.engine import Progress
 from ...data.io.slide import SlideSource
 from .encoders import Encoder, open_encoder
 from .extraction import extract
-from .slides import Method, free_of_option, open_slide, outlines_file, pair_slides, tissue_of
+from .slides import Method, free_of_option, outlines_file, pair_slides, tissue_of
 from .tile_files import find_tiles, read_tiles, stated_mpp, write_features
 from .tiling import Tiles, check_tiling, plan_tiles
 
@@ -108,10 +108,10 @@ def describe(
     if settings.tiles:
         path = find_tiles(settings.tiles, slide)
         slide_mpp = slide_mpp or stated_mpp(path)
-        with open_slide(slide, slide_mpp=slide_mpp) as source:
+        with SlideSource(slide, slide_mpp=slide_mpp) as source:
             tiles = read_tiles(path, source)
             mpp = tiles.mpp
-    with open_slide(slide, mpp, slide_mpp) as source:
+    with SlideSource(slide, mpp, slide_mpp) as source:
         tiles = tiles or lay_tiles(settings, source)
         begun = time.monotonic()
         found = extract(source, tiles, encoder, settings.batch, device, settings.precision, progress)
@@ -142,6 +142,14 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"--batch {settings.batch}: give at least 1.")
 
 
+def warn_unused(options: Mapping[str, object], reason: str) -> None:
+    """Warn of options that have no effect and are not as in `Settings`, where they were not given."""
+    defaults = {each.name: each.default for each in dataclasses.fields(Settings)}
+    for name, value in options.items():
+        if value != defaults[name]:
+            logger.warning("--%s has no effect: %s.", name, reason)
+
+
 def _check(settings: Settings, workers: int, output: Path) -> None:
     """Refuse options that do not fit; warn of those without effect."""
     check_settings(settings)
@@ -151,10 +159,8 @@ def _check(settings: Settings, workers: int, output: Path) -> None:
         raise UserError(f"--tiles {settings.tiles}: there is no such folder; give one of .h5 files, or leave it out.")
     if settings.tiles and output.resolve() in (settings.tiles.resolve(), *settings.tiles.resolve().glob("*.h5")):
         raise UserError(f"--output {output}: would replace the tiles; give another place.")
-    defaults = {each.name: each.default for each in dataclasses.fields(Settings)}
-    for name in TILING if settings.tiles else ():
-        if getattr(settings, name) != defaults[name]:
-            logger.warning("--%s has no effect: --tiles says where tiles lie.", name)
+    if settings.tiles:
+        warn_unused({name: getattr(settings, name) for name in TILING}, "--tiles says where tiles lie")
 
 
 def facts_of(settings: Settings, encoder: Encoder) -> dict[str, object]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ...core.atomic import written_beside
 from ...core.weights.card import Card
 from ...data.geometry import SlideGeometry
 from ...data.io.slide import HeatmapSink, PreviewSink, SlideSource
@@ -130,8 +129,7 @@ def write_regions(path: Path, tiles: Tiles, attention: np.ndarray, top: int) -> 
         top: how many.
     """
     strongest = np.argsort(-attention, kind="stable")[:top]
-    with written_beside(path) as part:
-        write_annotations(part, _regions(tiles, attention, strongest))
+    write_annotations(path, _regions(tiles, attention, strongest))
 
 
 def _regions(tiles: Tiles, attention: np.ndarray, chosen: np.ndarray) -> Iterator[dict[str, Any]]:

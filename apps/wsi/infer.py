@@ -40,8 +40,8 @@ def infer(
     Finds the tissue, lays tiles, describes them by the encoder of the training, and runs the network. For each slide
     NAME.json with the class and the probabilities of all; NAME_attention.h5 with `coords` and the shares that tiles
     have in the `attention` of the slide and in that of its `branches`; NAME_heatmap.tif, a pyramid to lay over the
-    slide; NAME_heatmap.png; NAME_regions.geojson with the most attended tiles for QuPath. A table of all slides is
-    predictions.csv. Slides that are done are skipped when the same command is given again.
+    slide; NAME_heatmap.png; NAME_regions.geojson with the most attended tiles for QuPath. A table of all slides in the
+    folder is predictions.csv. Slides that are done are skipped when the same command is given again.
 
     Exported programs and networks without attention give the class alone; for heatmaps give a checkpoint.
 
@@ -77,6 +77,7 @@ def infer(
     from ...core.inference.command import open_program
     from ...core.inference.device import find_device
     from .feature_facts import expected_facts
+    from .feature_run import warn_unused
     from .predictions import Predictor, pair_inputs, run_predictions
     from .scoring import Scorer
     from .slide_bags import MadeFeatures, StoredFeatures, is_bag
@@ -90,25 +91,24 @@ def infer(
         logger.warning("%s tells no attention, so there are no heatmaps; a checkpoint of ACMIL does.", weights)
     items = pair_inputs(input, output, scorer.attends)
     expected = expected_facts(scorer.card, encoder, mpp, size)
+    making = {
+        "encoder_weights": encoder_weights,
+        "step": step,
+        "min_tissue": min_tissue,
+        "tissue": tissue,
+        "method": method,
+        "batch": batch,
+        "precision": precision,
+    }
     bags = None
     if features:
         bags = StoredFeatures(features, slide_mpp, expected)
     elif not all(is_bag(each.input) for each in items):
-        settings = _settings(
-            expected,
-            encoder_weights=encoder_weights,
-            step=step,
-            min_tissue=min_tissue,
-            tissue=tissue,
-            method=method,
-            slide_mpp=slide_mpp,
-            batch=batch,
-            device=device,
-            precision=precision,
-        )
+        settings = _settings(expected, device=device, slide_mpp=slide_mpp, **making)
         bags = MadeFeatures(settings, scorer.card, expected)
     if not isinstance(bags, MadeFeatures):
-        _warn(encoder_weights=encoder_weights, step=step, tissue=tissue)
+        unused = making if bags else making | {"slide_mpp": slide_mpp}
+        warn_unused(unused, "the features are ready")
     if bags:
         items = [each if is_bag(each.input) else each._replace(uses=bags.uses(each.input)) for each in items]
         items = free_of_option(items, slide_mpp)
@@ -131,10 +131,3 @@ def _settings(expected: Mapping[str, Any], **options: Any) -> Settings:
         )
     found = {"encoder": expected["encoder"], "mpp": expected["mpp"], "size": expected["patch_size"]}
     return Settings(**found, **options)
-
-
-def _warn(**options: object) -> None:
-    """Warn of options that have no effect as features are ready."""
-    for name, value in options.items():
-        if value is not None:
-            logger.warning("--%s has no effect: the features are ready.", name)

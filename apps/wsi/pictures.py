@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ...core.atomic import written_beside
 from ...core.outlines import outlined
 from ...core.weights.label import Label
 from ...data.io.slide import SlideSource
@@ -24,8 +23,7 @@ def draw_tissue(path: Path, source: SlideSource, mask: np.ndarray) -> None:
     tissue = np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
     seen = np.asarray(picture)
     pale = np.where(tissue[..., None], seen, 255 - (255 - seen) // 3)
-    with written_beside(path) as part:
-        Image.fromarray(outlined(pale.astype(np.uint8), tissue, [TISSUE])).save(part)
+    Image.fromarray(outlined(pale.astype(np.uint8), tissue, [TISSUE])).save(path)
 
 
 def draw_tiles(path: Path, source: SlideSource, tiles: Tiles) -> None:
@@ -34,8 +32,7 @@ def draw_tiles(path: Path, source: SlideSource, tiles: Tiles) -> None:
     draw = ImageDraw.Draw(picture)
     for x, y in tiles.coords / scale:
         draw.rectangle((x, y, x + tiles.size0 / scale - 1, y + tiles.size0 / scale - 1), outline=COLOUR)
-    with written_beside(path) as part:
-        picture.save(part)
+    picture.save(path)
 
 
 def _shown(source: SlideSource) -> tuple[Image.Image, float]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.atomic import written_beside
 from ...core.errors import UserError
 from ...core.inference.batch import Item, manifest_of, pair_paths, run_batch
 from ...core.inference.classes import Row, class_row, write_rows
@@ -19,7 +18,7 @@ from ...data.io.formats import is_dicom_folder
 from .heatmap import draw_heatmap, write_regions
 from .scoring import Score, Scorer
 from .slide_bags import MadeFeatures, StoredFeatures, is_bag, read_bag
-from .slides import SUFFIXES, slide_name
+from .slides import SUFFIXES, appearing_together, slide_name
 from .tile_files import facts_of, write_attention
 
 PREDICTION = ".json"
@@ -48,33 +47,35 @@ class Predictor:
 
     def __call__(self, item: Item, mark: str, progress: Progress) -> str:
         """Do the work for an input; return what is predicted."""
-        row, tiles = self._on_bag(item) if is_bag(item.input) else self._on_slide(item, progress)
-        with written_beside(item.output) as part:
-            content = row | {"tiles": tiles, "features": dict(self.expected)}
-            part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return _told(row)
+        return _told(self._on_bag(item) if is_bag(item.input) else self._on_slide(item, progress))
 
-    def _on_bag(self, item: Item) -> tuple[Row, int]:
+    def _on_bag(self, item: Item) -> Row:
         bag = read_bag(item.input, self.expected)
         score = self.scorer.score(bag.values, item.input)
-        self._write_attention(item, score, bag.coords, bag.facts)
-        return class_row(item.input, score.probabilities, self.scorer.card), len(bag.values)
+        row = class_row(item.input, score.probabilities, self.scorer.card)
+        with appearing_together(item) as parts:
+            self._write(parts, row | {"tiles": len(bag.values)}, score, bag.coords, bag.facts)
+        return row
 
-    def _on_slide(self, item: Item, progress: Progress) -> tuple[Row, int]:
+    def _on_slide(self, item: Item, progress: Progress) -> Row:
         with self.bags.open(item.input) as source:
             tiles, values = self.bags.bag(source, progress)
             score = self.scorer.score(values, item.input)
             row = class_row(item.input, score.probabilities, self.scorer.card)
-            if self.scorer.attends:
-                self._write_attention(item, score, tiles.coords, facts_of(tiles))
-                write_regions(item.beside["regions"], tiles, score.attention, self.top)
-                places = item.beside["heatmap"], item.beside["picture"]
-                draw_heatmap(*places, source, tiles, score.attention, self.scorer.card, _told(row))
-        return row, len(values)
+            with appearing_together(item) as parts:
+                self._write(parts, row | {"tiles": len(values)}, score, tiles.coords, facts_of(tiles))
+                if self.scorer.attends:
+                    write_regions(parts.beside["regions"], tiles, score.attention, self.top)
+                    places = parts.beside["heatmap"], parts.beside["picture"]
+                    draw_heatmap(*places, source, tiles, score.attention, self.scorer.card, _told(row))
+        return row
 
-    def _write_attention(self, item: Item, score: Score, coords: Any, facts: Mapping[str, Any]) -> None:
+    def _write(self, parts: Item, row: Row, score: Score, coords: Any, facts: Mapping[str, Any]) -> None:
+        """Write what is told of slides and of files of features alike."""
+        content = row | {"features": dict(self.expected)}
+        parts.output.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         if self.scorer.attends:
-            write_attention(item.beside["attention"], coords, score.attention, score.branches, **facts)
+            write_attention(parts.beside["attention"], coords, score.attention, score.branches, **facts)
 
 
 def pair_inputs(inputs: Sequence[Path], output: Path, attends: bool) -> list[Item]:

@@ -18,7 +18,7 @@ from .encoders import open_encoder
 from .extraction import extract
 from .feature_facts import check_facts
 from .feature_run import Settings, check_settings, facts_of, lay_tiles
-from .slides import open_slide, outlines_file, slide_name
+from .slides import outlines_file, slide_name
 from .tile_files import read_tiles, stated_mpp
 from .tiling import Tiles
 
@@ -60,7 +60,7 @@ class MadeFeatures:
 
     def open(self, slide: Path) -> SlideSource:
         """Open a slide; raises UserError where it cannot be used."""
-        return open_slide(slide, self.settings.mpp, self.settings.slide_mpp)
+        return SlideSource(slide, self.settings.mpp, self.settings.slide_mpp)
 
     def bag(self, source: SlideSource, progress: Progress) -> tuple[Tiles, np.ndarray]:
         """Return the tiles of a slide and their features, (N, D); raises UserError where there are none."""
@@ -99,7 +99,10 @@ class StoredFeatures:
 
     def open(self, slide: Path) -> SlideSource:
         """Open a slide; raises UserError where it or its features cannot be used."""
-        return open_slide(slide, slide_mpp=self.slide_mpp or stated_mpp(self._file(slide)))
+        path = self._file(slide)
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such file; make it by `features`, or leave out --features.")
+        return SlideSource(slide, slide_mpp=self.slide_mpp or stated_mpp(path))
 
     def bag(self, source: SlideSource, progress: Progress) -> tuple[Tiles, np.ndarray]:
         """Return the tiles of a slide and their features, (N, D); raises UserError where they do not fit."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -22,20 +23,6 @@ COLOUR = (0, 158, 115)  # of outlines
 Method = Literal["stain", "clam"]
 
 
-def open_slide(path: Path, mpp: float | None = None, slide_mpp: float | None = None) -> SlideSource:
-    """Open a slide.
-
-    Args:
-        path: its file, or the folder of its DICOM files.
-        mpp: wanted micrometres per pixel; None for those of the finest level.
-        slide_mpp: micrometres per pixel of the finest level, for files that do not tell.
-
-    Raises:
-        UserError: the slide cannot be read so.
-    """
-    return SlideSource(path, mpp, slide_mpp, option="--slide_mpp")
-
-
 def free_of_option(items: Sequence[Item], slide_mpp: float | None) -> list[Item]:
     """Return items so that a slide that tells its resolution is not done again when the option for others is given.
 
@@ -50,7 +37,7 @@ def free_of_option(items: Sequence[Item], slide_mpp: float | None) -> list[Item]
 
 def _tells_resolution(path: Path) -> bool:
     try:
-        open_slide(path).close()
+        SlideSource(path).close()
     except (UserError, OSError):  # a damaged slide is told of when its turn comes
         return False
     return True
@@ -90,6 +77,18 @@ def pair_slides(
 
     items = pair_paths(inputs, output, SUFFIXES, {suffix}, is_dicom_folder, name, beside)
     return [each._replace(uses=_there(uses(each.input))) for each in items] if uses else items
+
+
+@contextmanager
+def appearing_together(item: Item) -> Iterator[Item]:
+    """Give temporary names to all outputs of an item; all get their own when the block ends without an error.
+
+    An interruption between them would else leave outputs of which the journal does not know.
+    """
+    with ExitStack() as stack:
+        output = stack.enter_context(written_beside(item.output))
+        beside = {what: stack.enter_context(written_beside(path)) for what, path in item.beside.items()}
+        yield item._replace(output=output, beside=beside)
 
 
 def outlines_file(folder: Path) -> Callable[[Path], Path]:
@@ -147,14 +146,11 @@ def write_tissue(path: Path, source: SlideSource, mask: np.ndarray) -> None:
     """Write the outlines of tissue, (h, w) on the overview of a slide, as annotations."""
     regions, count = regions_of(mask)
     areas = areas_of(regions, count, source.overview_mpp**2)
-    with written_beside(path) as part:
-        write_annotations(
-            part,
-            (
-                annotation(rings, "Tissue", COLOUR, {"Area µm²": round(float(areas[region]), 2)})
-                for region, rings in outlines(regions, source.overview_step, source.geometry.level0_shape)
-            ),
-        )
+    found = (
+        annotation(rings, "Tissue", COLOUR, {"Area µm²": round(float(areas[region]), 2)})
+        for region, rings in outlines(regions, source.overview_step, source.geometry.level0_shape)
+    )
+    write_annotations(path, found)
 
 
 def _there(path: Path) -> tuple[Path, ...]:

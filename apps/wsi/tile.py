@@ -46,17 +46,19 @@ def tile(
     """
     from ...core.inference.batch import Item, manifest_of, run_batch
     from ...core.inference.engine import Progress
+    from ...data.io.slide import SlideSource
     from .pictures import draw_tiles
-    from .slides import free_of_option, open_slide, outlines_file, pair_slides, tissue_of
+    from .slides import appearing_together, free_of_option, outlines_file, pair_slides, tissue_of
     from .tile_files import write_tiles
     from .tiling import check_tiling, plan_tiles
 
     def work(item: Item, mark: str, progress: Progress) -> str:
-        with open_slide(item.input, mpp, slide_mpp) as source:
+        with SlideSource(item.input, mpp, slide_mpp) as source:
             tiles = plan_tiles(source, size, step, min_tissue, tissue_of(source, tissue, method))
-            write_tiles(item.output, tiles)
-            if preview:
-                draw_tiles(item.beside["preview"], source, tiles)
+            with appearing_together(item) as parts:
+                write_tiles(parts.output, tiles)
+                if preview:
+                    draw_tiles(parts.beside["preview"], source, tiles)
             return f"{len(tiles.coords)} tiles"
 
     check_tiling(mpp, size, step, min_tissue)

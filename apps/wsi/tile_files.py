@@ -28,7 +28,7 @@ UM_PER_MAGNIFICATION = 10.0  # micrometres per pixel times magnification, by con
 
 def write_tiles(path: Path, tiles: Tiles) -> None:
     """Write where tiles lie."""
-    with written_beside(path) as part, h5py.File(part, "w") as file:
+    with h5py.File(path, "w") as file:
         _write_coords(file, tiles)
 
 
@@ -64,7 +64,7 @@ def write_attention(
         branches: that of each branch, float32 (N, K).
         facts: attributes of `coords`.
     """
-    with written_beside(path) as part, h5py.File(part, "w") as file:
+    with h5py.File(path, "w") as file:
         file.create_dataset("attention", data=attention)
         file.create_dataset("branches", data=branches)
         if coords is not None:

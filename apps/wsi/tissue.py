@@ -36,14 +36,16 @@ def tissue(
     """
     from ...core.inference.batch import Item, manifest_of, run_batch
     from ...core.inference.engine import Progress
+    from ...data.io.slide import SlideSource
     from .pictures import draw_tissue
-    from .slides import found_tissue, free_of_option, open_slide, pair_slides, write_tissue
+    from .slides import appearing_together, found_tissue, free_of_option, pair_slides, write_tissue
 
     def work(item: Item, mark: str, progress: Progress) -> str:
-        with open_slide(item.input, slide_mpp=slide_mpp) as source:
+        with SlideSource(item.input, slide_mpp=slide_mpp) as source:
             mask = found_tissue(source, method)
-            write_tissue(item.output, source, mask)
-            draw_tissue(item.beside["preview"], source, mask)
+            with appearing_together(item) as parts:
+                write_tissue(parts.output, source, mask)
+                draw_tissue(parts.beside["preview"], source, mask)
             return f"{mask.mean():.0%} of the slide"
 
     items = pair_slides(input, output, ".geojson", "_tissue.png")

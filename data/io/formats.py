@@ -23,7 +23,6 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 TIFF_SUFFIXES = (".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu")
-HEADS = {b"\x89PNG": "image", b"\xff\xd8\xff": "image", b"BM": "image"}
 TIFF_HEADS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 PREAMBLE = 128  # bytes before the mark of a DICOM file
 
@@ -57,7 +56,7 @@ READING: dict[Kind, tuple[str, ...]] = {
     "dicom": ("series", "resample"),
     "nifti": (),
     "geotiff": ("bands", "warp", "quantification", "offset"),
-    "slide": ("slide_mpp", "option"),
+    "slide": ("slide_mpp",),
     "video": (),
 }
 """The options of each source."""

@@ -19,6 +19,8 @@ import rasterio
 import SimpleITK
 
 from foveal.core.cli import main
+from foveal.core.inference.command import open_engine
+from foveal.data.infer import Wanted, run_files
 from foveal.data.io.image import read_image, write_image
 from foveal.tests.fixtures import dicom, geotiff, nifti, slide, slow_infer
 from foveal.tests.fixtures.pixelwise import Mean, save_bright, save_copy, save_program
@@ -184,7 +186,7 @@ def test_a_folder_of_many_formats_is_one_batch_with_a_manifest(tmp_path, capsys)
         (raster, "out.nii", [], "can be written as .tif, .tiff"),
         (volume, "out.dcm", [], "can be written as .nii, .nii.gz"),
         (image, "out.png", ["--bands", "1"], None),
-        (volume, "out.nii", ["--mpp", "0.5"], None),
+        (volume, "out.nii", ["--slide_mpp", "0.5"], None),
     ],
 )
 def test_options_and_outputs_of_another_format_are_told(tmp_path, capsys, caplog, make, name, options, message):
@@ -215,6 +217,31 @@ def test_a_disk_that_fills_up_at_any_write_leaves_nothing_half_written(tmp_path,
     assert run(program, path, tmp_path / f"cut{suffix}", "--quiet") == 0
     assert (tmp_path / f"cut{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
     assert not [each for each in tmp_path.iterdir() if each.name.startswith((".cut", ".whole"))]
+
+
+def test_an_interrupted_explanation_does_not_stop_the_same_command(tmp_path, monkeypatch):
+    class Drawing:
+        fails = True
+
+        def __init__(self, *_):
+            pass
+
+        def draw(self, image, path, title):
+            if self.fails:
+                raise KeyboardInterrupt
+            path.write_text(title)
+
+    monkeypatch.setattr("foveal.data.infer.Explainer", Drawing)
+    path, program = image(tmp_path)
+    engine, facts = open_engine(None, str(program), device="cpu")
+    wanted = Wanted(explain=tmp_path / "see")
+    with pytest.raises(KeyboardInterrupt):
+        run_files(engine, facts, [path], tmp_path / "out.png", {}, wanted=wanted)
+    assert not [*tmp_path.glob("out*"), *tmp_path.glob("see/*")]
+    Drawing.fails = False
+    run_files(engine, facts, [path], tmp_path / "out.png", {}, wanted=wanted)
+    assert np.array_equal(read_image(tmp_path / "out.png"), read_image(path))
+    assert (tmp_path / "see" / "out_explain.png").read_text() == "photo.png"
 
 
 def test_an_output_that_is_the_input_is_refused(tmp_path, capsys):

@@ -104,6 +104,18 @@ def test_what_is_written_beside_changes_nothing_of_the_output(photo, tmp_path):
         assert both.read_bytes() == plain.read_bytes()
 
 
+@pytest.mark.parametrize("options", [[], ["--tta"]])
+@pytest.mark.parametrize("activation", ["argmax", "softmax"])
+def test_what_is_written_beside_changes_nothing_of_a_volume(tmp_path, activation, options):
+    values = np.random.default_rng(0).random((10, 12, 14), dtype=np.float32)
+    path = nifti.write(tmp_path / "head.nii", values)
+    facts = {"channels": ("mr",), "outputs": ("a", "b", "c"), "dimensions": 3, "tile": 8, "overlap": 4}
+    program = save_program(tmp_path / "mr.pt", Shades(), activation=activation, **facts)
+    assert run(program, path, tmp_path / "plain.nii", *options) == 0
+    assert run(program, path, tmp_path / "both.nii", "--uncertainty", *options) == 0
+    assert (tmp_path / "both.nii").read_bytes() == (tmp_path / "plain.nii").read_bytes()
+
+
 def test_the_uncertainty_of_a_volume_lies_where_it_does(tmp_path):
     path = nifti.write(tmp_path / "head.nii.gz", nifti.samples((20, 18, 16), dtype="float32") / 2000 + 0.5)
     program = save_shades(tmp_path / "mr.pt", channels=("mr",), dimensions=3, tile=32)

@@ -37,7 +37,6 @@ class SlideSource:
             read as they are; otherwise the nearest finer level is averaged.
         slide_mpp: micrometres per pixel of the finest level, for files that do not tell.
         value_range: what black and white become.
-        option: what the command calls `slide_mpp`, for messages.
 
     Attributes:
         shape: (3, H, W) at the wanted resolution.
@@ -58,12 +57,10 @@ class SlideSource:
         mpp: float | None = None,
         slide_mpp: float | None = None,
         value_range: Range = (0.0, 1.0),
-        option: str = "--mpp",
     ) -> None:
         self.path = Path(path)
         self.value_range = value_range
-        self.option = option
-        for name, value in (("the wanted resolution", mpp), (option, slide_mpp)):
+        for name, value in (("the wanted resolution", mpp), ("--slide_mpp", slide_mpp)):
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise UserError(f"{name} {value}: give micrometres per pixel, a number above 0.")
         self.levels = open_levels(self.path)
@@ -178,7 +175,7 @@ class SlideSource:
             if slide_mpp is None:
                 hint = f" ({self.levels.hint})" if self.levels.hint else ""
                 raise UserError(
-                    f"{self.path}: the file does not tell its resolution{hint}; give {self.option}, the micrometres "
+                    f"{self.path}: the file does not tell its resolution{hint}; give --slide_mpp, the micrometres "
                     "per pixel of its finest level (about 0.25 at 40x, 0.5 at 20x)."
                 )
             return float(slide_mpp)
@@ -189,8 +186,7 @@ class SlideSource:
             )
         mpp = (height + width) / 2
         if slide_mpp is not None and abs(slide_mpp / mpp - 1) > SAME:
-            told = "%s: tells %g µm/pixel, which is taken; %s %g is not."
-            logger.warning(told, self.path, mpp, self.option, slide_mpp)
+            logger.warning("%s: tells %g µm/pixel, which is taken; --slide_mpp %g is not.", self.path, mpp, slide_mpp)
         return mpp
 
     def _checked_downsample(self, mpp: float | None, level0_mpp: float) -> float:

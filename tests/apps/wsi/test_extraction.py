@@ -7,9 +7,9 @@ from torch import nn
 
 from foveal.apps.wsi.encoders import Encoder
 from foveal.apps.wsi.extraction import extract, reading_order
-from foveal.apps.wsi.slides import open_slide
 from foveal.apps.wsi.tiling import Tiles, plan_tiles
 from foveal.core.errors import UserError
+from foveal.data.io.slide import SlideSource
 from foveal.tests.fixtures.slide import stained, write_tiff
 
 HEIGHT, WIDTH = 301, 405
@@ -47,7 +47,7 @@ def quarters(image, x, y, size0):
 
 @pytest.mark.parametrize(("mpp", "size", "error"), [(0.5, 64, 1e-3), (1.0, 32, 4e-3), (0.75, 40, 0.03)])
 def test_features_are_of_the_pixels_at_the_coordinates(path, image, mpp, size, error):
-    with open_slide(path, mpp) as source:
+    with SlideSource(path, mpp) as source:
         tiles = plan_tiles(source, size, min_tissue=0)
         found = extract(source, tiles, encoder(), batch=5)
     assert found.dtype == np.float16
@@ -56,7 +56,7 @@ def test_features_are_of_the_pixels_at_the_coordinates(path, image, mpp, size, e
 
 
 def test_tiles_are_normalised_and_resized_for_the_encoder(path, image):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         tiles = plan_tiles(source, 64)
         plain = extract(source, tiles, encoder())
         found = extract(source, tiles, encoder(mean=0.5, std=0.25, size=(24, 24)))
@@ -64,7 +64,7 @@ def test_tiles_are_normalised_and_resized_for_the_encoder(path, image):
 
 
 def test_any_order_of_coordinates_gives_the_features_in_that_order(path):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         tiles = plan_tiles(source, 32)
         order = np.random.default_rng(0).permutation(len(tiles.coords))
         mixed = Tiles(tiles.slide, tiles.coords[order], *list(vars(tiles).values())[2:])
@@ -74,7 +74,7 @@ def test_any_order_of_coordinates_gives_the_features_in_that_order(path):
 
 
 def test_strips_are_read_one_after_the_other(path, monkeypatch):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         monkeypatch.setattr(source, "strip", lambda size: 130)
         tiles = plan_tiles(source, 32, min_tissue=0)
         x, y = tiles.coords[reading_order(source, tiles)].T
@@ -85,7 +85,7 @@ def test_strips_are_read_one_after_the_other(path, monkeypatch):
 
 
 def test_what_lies_beyond_the_slide_is_white(path, image):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         geometry = source.geometry
         coords = np.array([[WIDTH - 10, HEIGHT - 30], [WIDTH - 1, 0]])
         tiles = Tiles("slide", coords, 64, 64, geometry.mpp, geometry.level0_mpp, geometry.level0_shape)
@@ -96,7 +96,7 @@ def test_what_lies_beyond_the_slide_is_white(path, image):
 def test_progress_counts_tiles_and_no_thread_is_left(path):
     told = []
     threads = threading.active_count()
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         tiles = plan_tiles(source, 32)
         extract(source, tiles, encoder(), batch=4, progress=lambda *counts: told.append(counts))
     count = len(tiles.coords)
@@ -110,7 +110,7 @@ def test_what_goes_wrong_ends_the_reading(path):
             raise KeyboardInterrupt
 
     threads = threading.active_count()
-    with open_slide(path) as source, pytest.raises(KeyboardInterrupt):
+    with SlideSource(path) as source, pytest.raises(KeyboardInterrupt):
         extract(source, plan_tiles(source, 32), encoder(Stops()), batch=2)
     assert threading.active_count() == threads
 
@@ -121,5 +121,5 @@ def test_features_that_are_no_numbers_are_refused(path, value):
         def forward(self, x):
             return torch.full((len(x), 12), value)
 
-    with open_slide(path) as source, pytest.raises(UserError, match=r"slide\.tif: the encoder means gives"):
+    with SlideSource(path) as source, pytest.raises(UserError, match=r"slide\.tif: the encoder means gives"):
         extract(source, plan_tiles(source, 64), encoder(Broken()))

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from foveal.apps.wsi.heatmap import LONGEST, TileGrid, draw_heatmap
-from foveal.apps.wsi.slides import open_slide
 from foveal.apps.wsi.tiling import Tiles, plan_tiles
 from foveal.core.weights.card import Card
+from foveal.data.io.slide import SlideSource
 from foveal.data.io.slide.preview import FOOT, HEAD, MARGIN
 from foveal.tests.fixtures.slide import stained, write_tiff
 
@@ -33,7 +33,7 @@ def painted(grid, values):
 @pytest.mark.parametrize("level0_mpp", [0.2501, 0.2487, 0.2527, 0.31])
 def test_tiles_of_fractional_size_leave_no_gap_and_keep_their_values(level0_mpp, tmp_path):
     path = write_tiff(tmp_path / "a.tif", np.tile(stained(100, 130)[30:80, 20:90], (12, 12, 1)), mpp=level0_mpp)
-    with open_slide(path, 0.5) as source:
+    with SlideSource(path, 0.5) as source:
         tiles = plan_tiles(source, 32, tissue=np.ones((2, 2), bool))
         grid = TileGrid(source, tiles)
     values = np.arange(1, len(tiles.coords) + 1, dtype=np.float32)
@@ -81,7 +81,7 @@ def test_the_picture_shows_attention_over_the_tile_it_belongs_to(tmp_path):
         activation="softmax",
     )
     tiles = Tiles("a", np.array([[100, 200], [164, 200], [100, 264]]), 64, 64, 0.5, 0.5, (height, width))
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         draw_heatmap(
             tmp_path / "a_heatmap.tif",
             tmp_path / "a.png",

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 import torch
 
+from foveal.apps.wsi import predictions
 from foveal.apps.wsi.encoders import open_encoder
 from foveal.apps.wsi.features import features
 from foveal.apps.wsi.infer import infer
@@ -240,7 +241,9 @@ def test_bad_features_are_refused(slides, weights, tmp_path):
     assert "mpp is 1.0, but the network was trained on 0.5" in told
     assert "give --mpp 1.0 to take them all the same" in told
     assert "no finite numbers in 1 of 3 rows" in told
-    with pytest.raises(FailedInputs, match="there is no such file of tiles"):
+    with pytest.raises(
+        FailedInputs, match=r"a\.h5: there is no such file; make it by `features`, or leave out --features"
+    ):
         run(weights, slides / "a.tif", tmp_path / "out", "--features", str(folder))
 
 
@@ -294,6 +297,24 @@ def test_outputs_are_not_mixed_with_inputs_or_foreign_tables(slides, weights, tm
     assert len(table_of(tmp_path)) == 1
 
 
+def test_an_interrupted_slide_is_done_by_the_same_command(slides, weights, predicted, tmp_path, monkeypatch):
+    def interrupted(*places):
+        if "b.1" in places[1].name:
+            raise KeyboardInterrupt
+        draw(*places)
+
+    draw = predictions.draw_heatmap
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "draw_heatmap", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(weights, slides, tmp_path)
+    assert not list(tmp_path.glob("*b.1*"))
+    assert [row["input"] for row in table_of(tmp_path)] == [str(slides / "a.tif")]
+    run(weights, slides, tmp_path)
+    assert {each.name for each in tmp_path.glob("b.1*")} == {f"b.1{ending}" for ending in ENDINGS}
+    assert table_of(tmp_path) == table_of(predicted)
+
+
 def test_the_table_keeps_the_slides_of_earlier_runs_and_tells_what_fails_now(weights, tmp_path):
     for name in ("a.h5", "b.h5"):
         write_h5(tmp_path / name, np.zeros((3, 56), np.float16))
@@ -305,6 +326,22 @@ def test_the_table_keeps_the_slides_of_earlier_runs_and_tells_what_fails_now(wei
     first, second = table_of(tmp_path / "out")
     assert "is no HDF5 file" in first["error"]
     assert (first["predicted"], second["error"]) == ("", "")
+
+
+def test_options_of_making_features_warn_where_they_are_ready(weights, tmp_path, caplog):
+    write_h5(tmp_path / "a.h5", np.zeros((3, 56), np.float16))
+    options = {"step": "16", "min_tissue": "0.5", "method": "clam", "batch": "3", "precision": "bfloat16"}
+    options |= {"slide_mpp": "0.5"}
+    run(
+        weights,
+        tmp_path / "a.h5",
+        tmp_path / "out",
+        *(word for each in options for word in (f"--{each}", options[each])),
+    )
+    assert set(caplog.messages) == {f"--{each} has no effect: the features are ready." for each in options}
+    caplog.clear()
+    run(weights, tmp_path / "a.h5", tmp_path / "out", "--batch", "32")
+    assert not caplog.messages
 
 
 def test_finished_slides_are_skipped_and_made_again_with_other_settings(slides, weights, tmp_path, capsys):

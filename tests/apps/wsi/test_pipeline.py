@@ -9,7 +9,7 @@ import timm
 import torch
 from PIL import Image
 
-from foveal.apps.wsi import feature_run
+from foveal.apps.wsi import feature_run, pictures
 from foveal.apps.wsi.features import features
 from foveal.apps.wsi.tile import tile
 from foveal.apps.wsi.tissue import tissue
@@ -188,6 +188,21 @@ def test_an_interrupted_run_goes_on_with_the_slide_that_it_was_at(slides, tmp_pa
     run(features, slides, tmp_path, *HAND_MADE)
     assert (tmp_path / "a.h5").stat().st_mtime_ns == before
     assert (tmp_path / "b.1.h5").exists()
+
+
+@pytest.mark.parametrize(("command", "drawing"), [(tissue, "draw_tissue"), (tile, "draw_tiles")])
+def test_a_slide_is_done_after_an_interruption_between_outputs(command, drawing, slides, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    options = {tissue: [], tile: [*TILES, "--preview"]}[command]
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, drawing, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(command, slides / "a.tif", tmp_path, *options)
+    assert not list(tmp_path.glob("*a*.[gh]*"))
+    run(command, slides / "a.tif", tmp_path, *options)
+    assert len(list(tmp_path.glob("a*"))) == 2
 
 
 def test_a_network_describes_tiles_that_others_laid(slides, tmp_path):

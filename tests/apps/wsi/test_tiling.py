@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from foveal.apps.wsi.slides import open_slide, slide_name
+from foveal.apps.wsi.slides import slide_name
 from foveal.apps.wsi.tiling import check_tiling, plan_tiles, tissue_shares
 from foveal.core.errors import UserError
+from foveal.data.io.slide import SlideSource
 from foveal.tests.fixtures.slide import stained, write_tiff
 
 HEIGHT, WIDTH = 400, 600
@@ -24,7 +25,7 @@ def tissue_at(source, top, bottom, left, right):
 
 @pytest.mark.parametrize(("mpp", "step0"), [(0.5, 1), (1.0, 2), (0.75, 1.5), (0.25, 0.5)])
 def test_the_grid_begins_where_tissue_does_and_leaves_the_slide_nowhere(path, mpp, step0):
-    with open_slide(path, mpp) as source:
+    with SlideSource(path, mpp) as source:
         tiles = plan_tiles(source, 40, None, 0.0, tissue_at(source, 60, 380, 120, 600))
     x, y = tiles.coords.T
     assert (x.min(), y.min()) == (120, 60)
@@ -39,7 +40,7 @@ def test_the_grid_begins_where_tissue_does_and_leaves_the_slide_nowhere(path, mp
 
 
 def test_tiles_may_overlap_or_leave_gaps(path):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         mask = tissue_at(source, 0, 400, 0, 600)
         for step in (20, 60):
             x, _ = plan_tiles(source, 40, step, 0.0, mask).coords.T
@@ -47,7 +48,7 @@ def test_tiles_may_overlap_or_leave_gaps(path):
 
 
 def test_tiles_hold_the_share_of_tissue_that_is_asked_for(path):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         mask = tissue_at(source, 0, 100, 0, 130)
         # 2 x 3 tiles are full, 3 below are half full, 2 to the right a quarter, and one in the corner an eighth
         for least, count in ((0.0, 12), (0.125, 12), (0.2, 11), (0.3, 9), (0.51, 6), (1.0, 6)):
@@ -65,13 +66,13 @@ def test_shares_are_exact_between_the_pixels_of_the_mask():
 
 
 def test_tissue_at_the_edge_of_the_slide_is_seen_by_a_tile_within_it(path):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         tiles = plan_tiles(source, 128, None, 0.0, tissue_at(source, 390, 400, 590, 600))
     assert tiles.coords.tolist() == [[WIDTH - 128, HEIGHT - 128]]
 
 
 def test_found_tissue_is_tiled_where_none_is_given(path):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         tiles = plan_tiles(source, 64)
         middle = tiles.coords + 32
     offset = (middle - (0.45 * WIDTH, 0.55 * HEIGHT)) / (WIDTH, HEIGHT)
@@ -80,7 +81,7 @@ def test_found_tissue_is_tiled_where_none_is_given(path):
 
 
 def test_what_cannot_be_tiled_is_told(path, tmp_path):
-    with open_slide(path) as source:
+    with SlideSource(path) as source:
         with pytest.raises(
             UserError, match=r"slide\.tif: tiles of 401 pixels at 0\.5 µm/pixel are larger .* 600 x 400"
         ):
@@ -88,7 +89,7 @@ def test_what_cannot_be_tiled_is_told(path, tmp_path):
         with pytest.raises(UserError, match=r"of \d+ tiles of 400 .* none has 90% tissue or more"):
             plan_tiles(source, 400, min_tissue=0.9)
     blank = write_tiff(tmp_path / "blank.tif", np.full((100, 100, 3), 240, np.uint8))
-    with open_slide(blank) as source, pytest.raises(UserError, match=r"blank\.tif: no tissue was found"):
+    with SlideSource(blank) as source, pytest.raises(UserError, match=r"blank\.tif: no tissue was found"):
         plan_tiles(source, 32)
 
 
