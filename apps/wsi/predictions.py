@@ -143,8 +143,9 @@ def _write_table(table: Path, manifest: Path, card: Card) -> None:
     records = json.loads(manifest.read_text(encoding="utf-8"))["items"] if manifest.exists() else []
     failed = [each for each in records if each["status"] == "failed"]
     rows |= {Path(each["output"]): {"input": each["input"], "error": each["reason"]} for each in failed}
-    write_rows(table, [rows[each] for each in sorted(rows)], card)
-    journal.record(table, "")
+    if rows:  # of a run that was refused there are none
+        write_rows(table, [rows[each] for each in sorted(rows)], card)
+        journal.record(table, "")
 
 
 def _output_name(path: Path) -> str:

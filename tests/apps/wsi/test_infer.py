@@ -315,6 +315,17 @@ def test_an_interrupted_slide_is_done_by_the_same_command(slides, weights, predi
     assert table_of(tmp_path) == table_of(predicted)
 
 
+def test_a_run_that_is_stopped_at_once_leaves_no_empty_table(weights, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    write_h5(tmp_path / "a.h5", np.zeros((3, 56), np.float16))
+    monkeypatch.setattr(predictions.Predictor, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(weights, tmp_path / "a.h5", tmp_path / "out")
+    assert not (tmp_path / "out/predictions.csv").exists()
+
+
 def test_the_table_keeps_the_slides_of_earlier_runs_and_tells_what_fails_now(weights, tmp_path):
     for name in ("a.h5", "b.h5"):
         write_h5(tmp_path / name, np.zeros((3, 56), np.float16))
