@@ -149,7 +149,7 @@ NOT_FOR = (
 def segmentation(network: str, config: str) -> Run:
     """Return a training on nuclei."""
     scores = (Score("dice", "Dice"), Score("hd95", "HD95, pixels", 2))
-    return Run("medseg", config, {"validation": "nuclei of DSB 2018, 128 x 128, 400 steps"}, {network: ""}, scores)
+    return Run("medseg", config, {"nuclei": "nuclei of DSB 2018, 128 x 128, 400 steps"}, {network: ""}, scores)
 
 
 def classification(network: str, config: str, *options: str) -> Run:

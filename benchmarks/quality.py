@@ -77,6 +77,8 @@ def run_lines(run: Run) -> Iterator[str]:
         cases = _lines(path)
     for group, name in run.held_out.items():
         members = [case for case in cases if case["set"] == group]
+        if not members:
+            raise ValueError(f"{run.config}: was tested on {sorted({case['set'] for case in cases})}, not on {group}.")
         of_all = [each for each in whole if each["set"] == group]
         for method, prefix in run.methods.items():
             found = [_interval(members, of_all, f"{prefix}{each.column}", run.groups) for each in run.scores]

@@ -2,8 +2,11 @@
 
 import runpy
 import sys
+from importlib import import_module
 
 import pytest
+
+from foveal.tests.fixtures.datasets_2d import merged
 
 APPS = ("cloudremoval", "medseg", "polyp", "superres", "udc", "volseg", "wsi")
 PAGE = "# Results\n\n## Thing: limits, 2020-01-01\n\nold\n\n| a |\n\n## Last, 2020-01-01\n\n| z |\n"
@@ -118,3 +121,12 @@ def test_a_training_is_scored_for_every_set_and_method(monkeypatch):
     assert [words[1] for words in asked] == ["fit", "test"]
     assert list(quality.run_lines(run._replace(checkpoint="tiny"))) != []
     assert [words[1] for words in asked] == ["fit", "test", "test"]
+    with pytest.raises(ValueError, match=r"quick: was tested on \['kodak', 'other'\], not on gone"):
+        list(quality.run_lines(run._replace(held_out={"gone": "Gone"})))
+
+
+@pytest.mark.parametrize("app", ["cloudremoval", "medseg", "polyp", "superres", "volseg"])
+def test_what_is_scored_is_what_the_config_tests_on(app):
+    for run in import_module(app).QUALITY.values():
+        tested = merged(f"configs/{app}/{run.config}.yaml")["data"]["init_args"].get("test")
+        assert set(run.held_out) <= set(tested or ["validation"]), run.config
