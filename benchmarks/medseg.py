@@ -170,8 +170,8 @@ QUALITY = {
 }
 
 NOTE = (
-    "The same data, steps and seed for each pair (`seed_everything: 0`, one run), no pretrained weights; AUC by "
-    "DeLong. The validation part chose the checkpoint of the pneumonia rows, so these are validation results."
+    "The same data, steps and seed for each pair (`seed_everything: 0`, one run), no pretrained weights. The "
+    "validation part chose the checkpoint of the pneumonia rows, so these are validation results."
 )
 
 if __name__ == "__main__":
