@@ -13,6 +13,9 @@ from .errors import UserError
 def refuse_existing(path: Path) -> None:
     """Refuse to replace a file.
 
+    Args:
+        path: the file to write, where nothing may be.
+
     Raises:
         UserError: it exists.
     """
@@ -22,6 +25,9 @@ def refuse_existing(path: Path) -> None:
 
 def refuse_folder(path: Path) -> None:
     """Refuse to write a file where a folder is.
+
+    Args:
+        path: the file to write; an older file may be there.
 
     Raises:
         UserError: it is one.

@@ -40,7 +40,11 @@ class Unet(nn.Module):
         return self.net(x)
 
     def load_pretrained(self, source: str | Path | None = None) -> None:
-        """Replace the encoder's weights, by those of a file or, for None, by those of that library for ImageNet.
+        """Replace the encoder's weights.
+
+        Args:
+            source: a file of weights by the same names; None for the library's ImageNet weights, which are downloaded
+                once.
 
         Raises:
             UserError: the weights cannot be had, or do not fit.

@@ -73,6 +73,12 @@ def structure_weight(mask: Tensor, window: int = 31, factor: float = 5.0) -> Ten
 def structure_term(logits: Tensor, mask: Tensor, weight: Tensor, form: Form = "published") -> Tensor:
     """Return the loss of one map: the mean over images of its cross entropy and 1 - weighted intersection over union.
 
+    Args:
+        logits: (N, K, H, W).
+        mask: likewise, 0..1, may be soft.
+        weight: of each pixel, (N, 1, H, W), as `structure_weight` gives it.
+        form: as of `StructureLoss`.
+
     Raises:
         ValueError: logits and mask differ in shape.
     """
