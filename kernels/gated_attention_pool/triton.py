@@ -31,8 +31,8 @@ MOST_HIDDEN = {2: 128, 4: 32, 8: 32}
 """Hidden channels that a program holds at once, of both gates, likewise."""
 MOST_HIDDEN_BACKWARD = {2: 64, 4: 32, 8: 32}
 """The same in the backward pass, where their gradients stand beside the gates."""
-CHANNELS = {2: 64, 4: 32, 8: 32}
-"""Channels that are multiplied at once, likewise."""
+CHANNELS = 32
+"""Channels that are multiplied at once; more spill registers."""
 WARPS = 8
 BRANCHES = 16
 """The most branches, and as many as matrix units need."""
@@ -193,7 +193,7 @@ def obstacle(score: Tensor) -> str:
 
 def _constants(patches: Tensor, score: Tensor, most_hidden: dict[int, int]) -> dict[str, Any]:
     size = patches.itemsize
-    blocks = {"R": ROWS[size], "BC": CHANNELS[size], "BL": min(most_hidden[size], width(score.shape[1]))}
+    blocks = {"R": ROWS[size], "BC": CHANNELS, "BL": min(most_hidden[size], width(score.shape[1]))}
     traits = {"BK": BRANCHES, "PRECISION": precision(patches), "WIDE": needs_wide(patches)}
     return blocks | traits | {"num_warps": WARPS, "num_stages": 2}
 

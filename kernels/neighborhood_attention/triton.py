@@ -215,10 +215,11 @@ def neighborhood_attention_backward(
     inner = sums.new_empty(sums.shape)
     plan = _Plan(qkv, bias is not None, kernel, dilation, stride, causal)
     grid = (plan.tiles * qkv.shape[5], len(qkv))
+    stages = {"num_stages": 2 if bias is None else 1}  # places in the bias need registers, as do blocks in advance
     operands = qkv, table, out, grad, sums, inner, grad_qkv, *plan.sizes
-    launch(query_gradient_kernel, grid, *operands, **plan.keys_of_tiles())
+    launch(query_gradient_kernel, grid, *operands, **plan.keys_of_tiles() | stages)
     operands = qkv, table, grad, sums, inner, grad_qkv, *plan.sizes
-    launch(key_gradient_kernel, grid, *operands, **plan.queries_of_tiles())
+    launch(key_gradient_kernel, grid, *operands, **plan.queries_of_tiles() | stages)
     if bias is not None:
         _sum_bias_gradient(plan, (qkv, table, grad, sums, inner), grad_bias)
     return grad_qkv, grad_bias

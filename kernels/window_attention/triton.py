@@ -195,7 +195,7 @@ def window_attention_backward(
     fills = None if padding is None else sums.new_empty([windows * blocks, heads, 2, d])
     if blocks == 1:
         operands = qkv, table, padding, grad, sums, grad_qkv, parts, fills, windows, run
-        if constants["R"] == ROWS[2] and d % 8:  # whose addresses need registers, see `_constants`; sm_80 spills else
+        if constants["R"] == ROWS[2] and (d % 8 or padding is not None):  # which need registers, see `_constants`
             constants |= {"num_warps": 8, "num_stages": 1}
         launch(window_gradient_kernel, (groups * heads,), *operands, *scalars, **constants)
     else:

@@ -6,16 +6,16 @@ JSON is printed for each kernel: what it is and what it needs.
 
 import json
 import re
-import subprocess
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from importlib import import_module
-from pathlib import Path
+from io import StringIO
 
 import torch
 import triton
+from triton import knobs
 from triton.backends.compiler import GPUTarget
-from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 POINTERS = {
@@ -27,8 +27,8 @@ POINTERS = {
     torch.bool: "*i1",
     torch.uint8: "*u8",
 }
-MATRIX = ("HMMA", "HGMMA", "UTCHMMA", "UTCQMMA")
-"""Names of matrix instructions, by generation."""
+MATRIX = r"\b(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)\b"
+"""Matrix instructions, by generation."""
 
 
 def recorded(operation):
@@ -67,20 +67,11 @@ def compiled(kernel, arguments, constants, arch):
     return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
 
 
-def report(made, arch):
+def report(made, told):
     """Return what a compiled kernel needs: shared memory, registers, spilled bytes, matrix instructions.
 
     "products" tells whether it has products of blocks that matrix units do, unlike exact ones of float32.
     """
-    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-    with tempfile.TemporaryDirectory() as folder:
-        ptx, cubin = Path(folder, "k.ptx"), Path(folder, "k.cubin")
-        ptx.write_text(made.asm["ptx"])
-        cubin.write_bytes(made.asm["cubin"])
-        suffix = "a" if arch >= 90 else ""
-        assembler = [get_ptxas(arch).path, "-v", f"--gpu-name=sm_{arch}{suffix}", str(ptx), "-o", f"{folder}/again"]
-        told = subprocess.run(assembler, capture_output=True, text=True, check=True).stderr
-        code = subprocess.run([tools / "nvdisasm", "-c", cubin], capture_output=True, text=True, check=True).stdout
     dots = [line for line in made.asm["ttir"].splitlines() if "tt.dot" in line]
     stores, loads = (int(re.search(rf"(\d+) bytes spill {what}", told)[1]) for what in ("stores", "loads"))
     return {
@@ -88,15 +79,19 @@ def report(made, arch):
         "registers": int(re.search(r"Used (\d+) registers", told)[1]),
         "spilled": stores + loads,
         "products": any("f16>" in line or "tf32" in line for line in dots),
-        "matrix": sum(len(re.findall(rf"\b{name}", code)) for name in MATRIX),
+        "matrix": len(re.findall(MATRIX, made.asm["ptx"])),
     }
 
 
 def main(operation, arch):
-    """Print the reports; kernels that were compiled already for the same arguments are not compiled again."""
-    for name, kernel, arguments, constants in recorded(operation):
-        made = compiled(kernel, arguments, dict(constants), int(arch))
-        print(json.dumps({"call": name, "kernel": kernel.__name__, **report(made, int(arch))}), flush=True)
+    """Print the reports."""
+    knobs.nvidia.dump_ptxas_log, logs = True, {}
+    with tempfile.TemporaryDirectory() as knobs.cache.dir:
+        for name, kernel, arguments, constants in recorded(operation):
+            with redirect_stdout(StringIO()) as told:
+                made = compiled(kernel, arguments, dict(constants), int(arch))
+            log = logs.setdefault(made.hash, told.getvalue())  # the cache, which is empty at first, gives none
+            print(json.dumps({"call": name, "kernel": kernel.__name__, **report(made, log)}), flush=True)
 
 
 if __name__ == "__main__":
