@@ -2,10 +2,13 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
 UNTIL = float(os.environ.get("FOVEAL_SLOW_TESTS_UNTIL", "inf"))
+FIRST = ("docs", "configs")
+"""What users run as it is, of slow tests."""
 
 
 def is_slow(item):
@@ -13,7 +16,8 @@ def is_slow(item):
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=is_slow)
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: (is_slow(item), is_slow(item) and item.path.relative_to(folder).parts[0] not in FIRST))
 
 
 def pytest_runtest_setup(item):
