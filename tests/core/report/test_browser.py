@@ -81,7 +81,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 @pytest.fixture
 def viewer(browser: Browser, viewers: str) -> Iterator[Page]:
     with opened(browser, viewers) as page:
-        page.wait_for_function("document.querySelectorAll('.volume-here:not(:empty)').length === 3")
+        page.locator(".volume-here:not(:empty)").nth(2).wait_for()  # of the last of three volumes
         yield page
 
 
