@@ -148,6 +148,11 @@ def test_help_and_mistakes_import_nothing_heavy(arguments):
     assert run_python(code).endswith("heavy: set()\n")
 
 
+def test_a_network_is_loaded_without_a_compiler_and_lightning():
+    loaded = "import foveal, sys; foveal.load_model('dlgsanet-tiny-x4')"
+    assert run_python(f"{loaded}; print({{'lightning', 'torch._dynamo'}} & set(sys.modules))") == "set()\n"
+
+
 def test_the_public_names_load_on_first_use():
     assert all(hasattr(foveal, name) and name in dir(foveal) for name in foveal.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'predicted'"):

@@ -17,7 +17,6 @@ SIDES = {1: 32, 2: 6, 3: 4}
 """Queries of a tile along each axis, by the number of axes."""
 
 
-@torch.compiler.assume_constant_result  # else a compiler follows how they are made, and takes no cache
 def neighborhoods(axes: tuple[Axis, ...], biased: bool) -> tuple[Group, ...]:
     """Return the groups of neighbourhood attention; tiles that differ by their place alone are one group.
 
@@ -27,6 +26,11 @@ def neighborhoods(axes: tuple[Axis, ...], biased: bool) -> tuple[Group, ...]:
             for each axis, the last axis fastest.
     """
     return _neighborhoods(axes, biased)
+
+
+# Else a compiler follows how they are made, and takes no cache. `torch.compiler.assume_constant_result` sets the same
+# mark, and imports the compiler, which takes seconds.
+neighborhoods._dynamo_marked_constant = True
 
 
 @lru_cache(maxsize=32)
