@@ -89,7 +89,9 @@ def bootstrap(
     if not members:
         return [Interval(float("nan"), float("nan"), float("nan"), 0)] * len(whole)
     draws = torch.randint(len(members), (resamples, len(members)), generator=torch.Generator().manual_seed(seed))
-    values = torch.stack([statistic(torch.cat([members[i] for i in draw])) for draw in draws.tolist()]).double()
+    distinct, place = draws.sort(dim=1).values.unique(dim=0, return_inverse=True)  # of few groups most are the same
+    values = torch.stack([statistic(torch.cat([members[i] for i in draw])) for draw in distinct.tolist()]).double()
+    values = values[place]
     tail = (1 - confidence) / 2
     ends = values.nanquantile(torch.tensor([tail, 1 - tail]).double(), dim=0, interpolation="nearest")
     return [Interval(*each, cases) for each in zip(whole.tolist(), *ends.tolist(), strict=True)]
