@@ -108,7 +108,7 @@ def line(held_out: str, cases: int, method: str, score: str, others: Sequence[st
 
 def shown(name: str, found: Interval, digits: int = 3) -> str:
     """Return a score with its interval, which one group of cases has none of."""
-    interval = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if found.low < found.high else ""
+    interval = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if found.is_known else ""
     return f"{name} {found.mean:.{digits}f}{interval}"
 
 

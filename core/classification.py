@@ -18,7 +18,7 @@ from .losses.classification import balanced_weights
 from .metrics.classification import case_confusion, classification_scores, point_scores
 from .metrics.interval import Interval
 from .metrics_table import write_rows
-from .results import aligned
+from .results import aligned, interval_text
 from .task import Task
 
 
@@ -69,8 +69,7 @@ class Classifier(Task):
         rows = [("set", "cases", "metric", "value")]
         for group, cases in self._sets().items():
             for name, found in self._intervals(cases).items():
-                shown = f"{found.mean:.4g} [{found.low:.4g}, {found.high:.4g}]"
-                rows.append((group, str(len(cases)), name, shown))
+                rows.append((group, str(len(cases)), name, interval_text(found)))
         return aligned(rows)
 
     def measured(self) -> dict[str, float]:

@@ -65,6 +65,13 @@ def test_the_results_have_intervals_of_every_score():
     assert "0.6667 [" in found["sensitivity_bright"]
 
 
+def test_a_score_that_nothing_tells_the_sureness_of_has_no_interval():
+    made = task()
+    made._score(batch([0.1, 0.9], [0, 1]))
+    found = {line.split()[2]: line.split()[3:] for line in made.results().splitlines()[1:]}
+    assert found["auc_bright"] == ["1"]
+
+
 def test_pictures_of_a_network_with_attention_show_every_scale():
     made = task(MEDUSA(2, 1, "resnet18", body_size=32, widths=(4, 8)).eval())
     made._score(batch())
