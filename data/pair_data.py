@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .datasets.pairs import Pair, PairImages, PairSource, PatchDataset, WholeDataset
-from .loaders import SourceData
+from .loaders import SourceData, digest_of
 from .transforms import PairAugmentation
 
 
@@ -67,7 +67,7 @@ class PairData(SourceData):
         return len(self.train_pairs)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what identifies the data in use: {part: [licence, number, bytes, names of the images, by source]}."""
+        """Return what identifies the data in use: {part: [licence, numbers, names and a digest, by source]}."""
         return {name: [self._facts(source) for source in sources] for name, sources in self.used.items()}
 
     def _facts(self, source: PairSource) -> dict[str, Any]:
@@ -78,6 +78,7 @@ class PairData(SourceData):
             "images": len(pairs),
             "bytes": sum(pair.high.stat().st_size for pair in pairs),
             "names": [pair.name for pair in pairs],
+            "sha256": digest_of(pair.name for pair in pairs),
         }
 
     def _pairs(self, sources: list[PairSource]) -> list[Pair]:

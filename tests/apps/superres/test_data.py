@@ -7,6 +7,7 @@ from foveal.apps.superres.data import SuperResolutionData
 from foveal.core.errors import UserError
 from foveal.data.datasets.image_folder import ImageFolder
 from foveal.data.io.image import write_image
+from foveal.data.loaders import digest_of
 
 
 def module(tmp_path, world=1, rank=0, **options):
@@ -68,6 +69,7 @@ def test_the_fingerprint_names_the_images(tmp_path):
     assert facts["images"] == 3
     assert facts["names"] == ["0", "1", "2"]
     assert facts["bytes"] > 0
+    assert facts["sha256"] == digest_of(["0", "1", "2"])
     assert facts["licence"] == "CC0-1.0"
 
 
