@@ -1,6 +1,7 @@
 """Plain functions as commands: their signature gives the options, their docstring the help."""
 
 import inspect
+import re
 import types
 from argparse import ArgumentError, HelpFormatter
 from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +31,14 @@ def call(function: Callable[..., Any], arguments: Sequence[str], program: str) -
     Args:
         function: every parameter annotated, and described under "Args:" in a Google-style docstring. A section
             "Example:" is shown at the end of the help, {program} in it as the command that was typed.
-        arguments: the words after the command.
+        arguments: the words after the command; `--help` fits a screen, `--help all` gives the whole texts.
         program: the command as it was typed, for the help.
 
     Raises:
         UserError: an option is unknown, missing or has a wrong value.
     """
-    parser = parser_of(function, program)
+    whole = [*arguments[-2:]] in (["--help", "all"], ["-h", "all"])
+    parser = parser_of(function, program, whole)
     arguments = [_underscored(each) for each in arguments]
     try:
         values = parser.parse_args(arguments)
@@ -45,14 +47,22 @@ def call(function: Callable[..., Any], arguments: Sequence[str], program: str) -
     return function(**vars(values))
 
 
-def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
-    """Return the parser of a function's options."""
+def parser_of(function: Callable[..., Any], program: str, whole: bool) -> ArgumentParser:
+    """Return the parser of a function's options.
+
+    Args:
+        function: see `call`.
+        program: the command as it was typed, for the help.
+        whole: the help has the whole docstring in place of the beginning of each text.
+    """
     text = parse(inspect.getdoc(function) or "", DocstringStyle.GOOGLE)
     about = {each.arg_name: " ".join((each.description or "").split()) for each in text.params}
+    if not whole:
+        about = {name: _beginning(each) for name, each in about.items()}
     parser = ArgumentParser(
         prog=program,
         usage=" ".join([program, *_required(function), "[options]"]),
-        description="\n\n".join(filter(None, [text.short_description, text.long_description])),
+        description="\n\n".join(filter(None, [text.short_description, whole and text.long_description])),
         epilog="\n".join(f"example:\n  {each.description}" for each in text.examples).replace("{program}", program),
         exit_on_error=False,
         allow_abbrev=False,
@@ -64,7 +74,8 @@ def parser_of(function: Callable[..., Any], program: str) -> ArgumentParser:
     for name, hint, default in _parameters(function):
         options = _option(hint, default, about.get(name, ""))
         groups[titles.get(name, "settings")].add_argument(f"--{name}", **options)
-    groups["reporting"].add_argument("-h", "--help", action="help", help="show this help")
+    shown = "show this help" if whole else "show this help; --help all tells more"
+    groups["reporting"].add_argument("-h", "--help", action="help", help=shown)
     return parser
 
 
@@ -78,6 +89,11 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
 def _list_alone(hint: Any) -> Any:
     """Return the list out of `list[...] | None`: on a command line, None is to give no value."""
     return next((each for each in get_args(hint) if get_origin(each) is list), hint)
+
+
+def _beginning(text: str) -> str:
+    """Return the first clause of a text as a sentence."""
+    return re.split(r"[.;:] ", text, maxsplit=1)[0].rstrip(".") + "."
 
 
 def _required(function: Callable[..., Any]) -> Iterator[str]:

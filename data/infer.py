@@ -80,12 +80,12 @@ def infer(
     it was when the same command is given again.
 
     Args:
-        output: The file to write for a single input; else a folder, which also gets a manifest of the run.
+        output: The file for a single input, else a folder; it also gets a manifest of the run.
         input: Files, DICOM series, or folders whose files and series are taken (not those in folders below). A folder
             of DICOM files of which each is an image of its own, such as X-rays, is taken file by file.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         suffix: What outputs in a folder end in, such as .nii.gz; that of the input's format if not given.
-        series: DICOM, the series to take where a folder holds several: its number in the list that is shown, or UID.
+        series: DICOM, which series of a folder to take; its number in the list that is shown, or UID.
         resample: DICOM, bring tilted or unevenly spaced slices onto an even grid.
         bands: GeoTIFF, names or numbers of the bands to take, in order.
         dates: GeoTIFF, take the files of a folder as the dates of one place.
@@ -102,7 +102,7 @@ def infer(
         overlap: Input samples that neighbouring tiles share; the weights say how many if not given.
         blend: How neighbouring tiles share a sample.
         batch: Tiles computed at once.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the network computes in; lower ones are faster on GPUs.
         tta: Average over flips and transposes, of volumes over flips alone; eight times slower.
         overwrite: Replace outputs that exist already.

@@ -32,7 +32,7 @@ def check(
         most_cloud: Share of cloud, 0 to 1, that one date at least must not exceed.
         bands: Names or numbers of red, green, blue and near infrared; told by their names if not given.
         quantification: Reflectance is (number + offset) / quantification; told by the files if not given.
-        offset: As told; -1000 for Sentinel-2 of baseline 04.00 and later, 0 before.
+        offset: That offset; told by the files if not given, -1000 for Sentinel-2 from baseline 04.00 on, 0 before.
         warp: Take dates of another grid than the first, as `infer --warp` does.
         json: File for the report with everything about each date.
 

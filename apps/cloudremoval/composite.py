@@ -27,7 +27,7 @@ def composite(
     command is given again.
 
     Args:
-        output: The .tif to write for a single place; else a folder, which also gets a manifest of the run.
+        output: The .tif for a single place, else a folder; it also gets a manifest of the run.
         input: A folder of dated GeoTIFFs of one place, or with a folder "image" of them and maybe one "cloud_mask"; or
             folders of such folders.
         method: The median of the dates on which a pixel is clear, of all where it is clear on none; or the date with
@@ -38,7 +38,7 @@ def composite(
         bands: Names or numbers of the bands to take; without masks red, green, blue and near infrared in this order,
             which are told by their names if not given.
         quantification: Reflectance is (number + offset) / quantification; told by the files if not given.
-        offset: As told; -1000 for Sentinel-2 of baseline 04.00 and later, 0 before.
+        offset: That offset; told by the files if not given, -1000 for Sentinel-2 from baseline 04.00 on, 0 before.
         warp: Bring dates of another grid onto that of the first.
         cog: Write cloud-optimised files with overviews.
         overwrite: Replace outputs that exist already.

@@ -36,7 +36,7 @@ def infer(
     the dates and how cloudy each was. An interrupted run goes on where it was when the same command is given again.
 
     Args:
-        output: The .tif to write for a single place; else a folder, which also gets a manifest of the run.
+        output: The .tif for a single place, else a folder; it also gets a manifest of the run.
         input: A folder of dated GeoTIFFs of one place, or with a folder "image" of them and maybe one "cloud_mask"; or
             folders of such folders.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
@@ -45,19 +45,19 @@ def infer(
         keep_clear: Where the clearest date is 4 pixels and more away from cloud, keep exactly its numbers; also in
             shadows, unless the masks hold them.
         cloud_mask: Also write NAME_clouds.tif, a band for each date.
-        confidence: Also write NAME_confidence.tif with bands for the confidence, 0 to 1, how far mirrored views
-            disagree, how far the image is from the median of clear dates (both in reflectance), and how many dates
-            are clear. Eight times slower.
+        confidence: Also write NAME_confidence.tif: bands for the confidence, 0 to 1, how far mirrored views disagree,
+            how far the image is from the median of clear dates (both in reflectance), and how many dates are
+            clear. Eight times slower.
         quicklook: Also write NAME_quicklook.png with the dates, before and after.
         most_cloud: Share of cloud, 0 to 1, that one date at least must not exceed.
         bands: Names or numbers of the bands to take, in the order of the network's; told by their names if not given.
         quantification: Reflectance is (number + offset) / quantification; told by the files if not given.
-        offset: As told; -1000 for Sentinel-2 of baseline 04.00 and later, 0 before.
+        offset: That offset; told by the files if not given, -1000 for Sentinel-2 from baseline 04.00 on, 0 before.
         warp: Bring dates of another grid onto that of the first.
         cog: Write cloud-optimised files with overviews.
         tile: Side of a tile in pixels; "whole" computes the image in one pass.
         overlap: Pixels that neighbouring tiles share; the weights say how many if not given.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the network computes in; lower ones are faster on GPUs.
         tta: Average over flips and transposes; eight times slower.
         overwrite: Replace outputs that exist already.

@@ -47,26 +47,26 @@ def infer(
     the 99.5th percentile of all of it.
 
     Args:
-        output: The file to write for a single input; else a folder, which also gets a manifest of the run. For a
-            classifier a .csv or .json file.
-        input: Files, DICOM series, or folders whose files and series are taken (not those in folders below). A folder
-            of DICOM files of which each is an image of its own, such as X-rays, is taken file by file.
+        output: The file for a single input, else a folder; it also gets a manifest of the run. For a classifier a
+            .csv or .json file.
+        input: Files, DICOM series, or folders whose files and series are taken; those in folders below are not. A
+            folder of DICOM files of which each is an image of its own, such as X-rays, is taken file by file.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         suffix: What outputs in a folder end in, such as .nii.gz; that of the input's format if not given.
         axis: Axis of a volume along which its slices are taken, 0, 1 or 2 of the file's (i, j, k); 2 takes DICOM
             slices as they are. That of the weights if not given.
         probabilities: Write the probability of each class in place of labels.
-        uncertainty: Write a second output, named ..._uncertainty: how far mirrored views of the input disagree, as the
-            variance of the probabilities, 0 to 0.25; in images 0.25 is white. Eight times slower.
-        overlay: Folder for pictures to look at: outlines of the classes over the image or over slices of the volume.
-        explain: Folder for pictures of where the network looks at an image, named ..._explain.png; none of volumes.
-        series: DICOM, the series to take where a folder holds several: its number in the list that is shown, or UID.
+        uncertainty: Write too how far mirrored views of the input disagree: the variance of the probabilities, 0 to
+            0.25, as a second output named ..._uncertainty; in images 0.25 is white. Eight times slower.
+        overlay: Folder for pictures with outlines of the classes over the image or over slices of the volume.
+        explain: Folder for pictures of where the network looks at an image; named ..._explain.png, none of volumes.
+        series: DICOM, which series of a folder to take; its number in the list that is shown, or UID.
         resample: DICOM, bring tilted or unevenly spaced slices onto an even grid.
         page: TIFF images, the page to read, counted from 1.
         tile: Side of a tile in input samples; "whole" computes a slice in one pass.
         overlap: Input samples that neighbouring tiles share; the weights say how many if not given.
         batch: Tiles, or images to classify, computed at once.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the network computes in; lower ones are faster on GPUs.
         tta: Average over flips and transposes, eight times slower; of a classifier over the mirror image, twice.
         overwrite: Replace outputs that exist already.

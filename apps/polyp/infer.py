@@ -31,19 +31,19 @@ def infer(
     an outlined video begins anew.
 
     Args:
-        output: For a single input the file to write, for a video also a .mp4, .avi, .mov or .mkv file; else a folder,
-            which also gets a manifest of the run.
-        input: Images and videos, or folders whose images and videos are taken (not those in folders below).
+        output: The file for a single input, else a folder; for a video also a .mp4, .avi, .mov or .mkv file. The folder
+            also gets a manifest of the run.
+        input: Images and videos, or folders whose images and videos are taken; those in folders below are not.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         probabilities: Write the probability of polyp in place of class numbers, white being 1.
-        uncertainty: Write a second output, named ..._uncertainty: how far mirrored views of the input disagree, as the
-            variance of the probability, 0.25 being white. Eight times slower.
-        overlay: Folder for pictures and videos to look at: the outlines over the input.
-        explain: Folder for pictures of where the network looks at an image, named ..._explain.png; none of videos.
+        uncertainty: Write too how far mirrored views of the input disagree: the variance of the probability, 0.25 being
+            white, as a second output named ..._uncertainty. Eight times slower.
+        overlay: Folder for pictures and videos with the outlines over the input.
+        explain: Folder for pictures of where the network looks at an image; named ..._explain.png, none of videos.
         page: TIFF images, the page to read, counted from 1.
         tile: Side of a tile in input pixels; "whole" computes the image in one pass.
         overlap: Input pixels that neighbouring tiles share; the weights say how many if not given.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the network computes in; lower ones are faster on GPUs.
         tta: Average over flips and transposes; eight times slower, slightly better.
         overwrite: Replace outputs that exist already.

@@ -26,15 +26,15 @@ def infer(
     photographs are turned upright. An interrupted run goes on where it was when the same command is given again.
 
     Args:
-        output: The file to write for a single input file; else a folder, where each output has its input's name.
-        input: Image files, or folders whose image files are taken (not those in folders below). Left out, a
+        output: The file for a single input, else a folder; there each output has its input's name.
+        input: Image files, or folders whose image files are taken; those in folders below are not. Left out, a
             photograph that comes with scikit-image.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         scale: The enlargement that is expected; an error if the weights have another one.
         page: The page of a TIFF file with several, counted from 1.
         tile: Side of a tile in input pixels; "whole" computes the image in one pass.
         overlap: Input pixels that neighbouring tiles share; the weights say how many if not given.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the network computes in; lower ones are faster on GPUs.
         tta: Average over flips and transposes; eight times slower, slightly better.
         overwrite: Replace outputs that exist already.

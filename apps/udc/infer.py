@@ -26,13 +26,13 @@ def infer(
     interrupted run goes on where it was when the same command is given again.
 
     Args:
-        output: The file to write for a single input file; else a folder, where each output has its input's name.
-        input: Image files, or folders whose image files are taken (not those in folders below).
+        output: The file for a single input, else a folder; there each output has its input's name.
+        input: Image files, or folders whose image files are taken; those in folders below are not.
         weights: A checkpoint, safetensors file or exported program.
         page: The page of a TIFF file with several, counted from 1.
         tile: Side of a tile in pixels; "whole" computes the picture in one pass.
         overlap: Pixels that neighbouring tiles share; the weights say how many if not given.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the network computes in; lower ones are faster on GPUs.
         tta: Average over flips and transposes; eight times slower, slightly better.
         overwrite: Replace outputs that exist already.

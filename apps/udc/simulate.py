@@ -27,8 +27,8 @@ def simulate(
     when the same command is given again.
 
     Args:
-        output: The file to write for a single input file; else a folder, where each output has its input's name.
-        input: Image files, or folders whose image files are taken (not those in folders below).
+        output: The file for a single input, else a folder; there each output has its input's name.
+        input: Image files, or folders whose image files are taken; those in folders below are not.
         model: "physical" for diffraction and noise by their laws, or weights of MPGNet.
         display: Of the physical model, poled (dark, yellow, noisy) or toled (smeared); toled if not given.
         linear: Of the physical model, pixels are proportional to light, as in raw files, and not those of sRGB.

@@ -37,27 +37,27 @@ def infer(
     was when the same command is given again.
 
     Args:
-        output: The file to write for a single input; else a folder, which also gets a manifest of the run.
-        input: NIfTI files, DICOM series, or folders whose files and series are taken (not those in folders below).
+        output: The file for a single input, else a folder; it also gets a manifest of the run.
+        input: NIfTI files, DICOM series, or folders whose files and series are taken; those in folders below are not.
             Channels in files of their own are numbered, such as case_0000.nii.gz and case_0001.nii.gz.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program; several, such as those
             of five folds, are run as one, which gives the mean of their probabilities.
-        suffix: What label maps end in, .nii.gz, .nii or .dcm, or several of these; that of the input's format if not
+        suffix: What label maps end in; .nii.gz, .nii or .dcm, or several of these, that of the input's format if not
             given.
-        probabilities: Write the probability of each class too, as NIfTI named ..._probabilities.
-        uncertainty: Write too, as NIfTI named ..._uncertainty, how far mirrored views of the input disagree: the
-            variance of the probabilities, 0 to 0.25. Eight times slower.
+        probabilities: Write the probability of each class too; NIfTI named ..._probabilities.
+        uncertainty: Write too how far mirrored views of the input disagree: the variance of the probabilities, 0 to
+            0.25, as NIfTI named ..._uncertainty. Eight times slower.
         largest_component: Classes, by name or value, of which the largest connected part alone is kept; "all" for all.
         smallest_ml: Millilitres that a connected part needs to be kept, such as 0.5; of one class such as liver=5.
         report: Write the report and the sheet.
-        explain: Folder for pictures of what D-Former's deepest stage took into account, named ..._explain.png.
-        series: DICOM, the series to take where a folder holds several: its number in the list that is shown, or UID.
+        explain: Folder for pictures of what D-Former's deepest stage took into account; named ..._explain.png.
+        series: DICOM, which series of a folder to take; its number in the list that is shown, or UID.
         resample: DICOM, bring tilted or unevenly spaced slices onto an even grid.
         tile: Side of a tile in voxels of the network; "whole" computes the volume in one pass.
         overlap: Voxels that neighbouring tiles share; the weights say how many if not given.
         blend: How neighbouring tiles share a voxel.
         batch: Tiles computed at once.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the network computes in; lower ones are faster on GPUs.
         tta: Average over the eight mirrored views; eight times slower, slightly better.
         overwrite: Replace outputs that exist already.

@@ -33,7 +33,7 @@ def features(
     given. Slides that are done are skipped when the same command is given again.
 
     Args:
-        output: Folder; for a single slide also a .h5 file.
+        output: Folder, for a single slide also a .h5 file.
         input: Slides, DICOM slides (folders), or folders of slides.
         encoder: Network of timm, such as resnet50, vit_small_patch16_224.dino or hf-hub:MahmoodLab/UNI; or
             colour-texture, which is made by hand and needs no weights.
@@ -48,7 +48,7 @@ def features(
         slide_mpp: Micrometres per pixel of the finest level where the file does not tell.
         batch: Tiles computed at once.
         workers: Slides worked on at once, each by a process of its own; with --device auto these share out all GPUs.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the encoder computes in; lower ones are faster on GPUs.
         overwrite: Replace outputs that exist already.
         quiet: Report nothing but errors.

@@ -46,7 +46,7 @@ def infer(
     Exported programs and networks without attention give the class alone; for heatmaps give a checkpoint.
 
     Args:
-        output: Folder; for a single slide also a .json file.
+        output: Folder, for a single slide also a .json file.
         input: Slides, DICOM slides (folders), or folders of slides; or files of features (.h5, .pt), of which there
             are no pictures.
         weights: Checkpoint, safetensors file or exported program.
@@ -62,7 +62,7 @@ def infer(
         method: How tissue is found where no outlines are given; see `tissue`.
         slide_mpp: Micrometres per pixel of the finest level where the file does not tell.
         batch: Tiles computed at once.
-        device: Where to compute, such as auto, cpu, cuda or cuda:1.
+        device: Where to compute: auto, cpu, cuda, cuda:1 and so on.
         precision: What the encoder computes in; lower ones are faster on GPUs.
         overwrite: Replace outputs that exist already.
         quiet: Report nothing but errors.

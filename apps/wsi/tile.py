@@ -25,7 +25,7 @@ def tile(
     For each slide NAME.h5 with `coords`, (tiles, 2), x and y of the upper left corners in pixels of the finest level.
 
     Args:
-        output: Folder; for a single slide also a .h5 file.
+        output: Folder, for a single slide also a .h5 file.
         input: Slides, DICOM slides (folders), or folders of slides.
         mpp: Micrometres per pixel at which tiles are seen, 0.5 at 20x.
         size: Pixels along a side of a tile at that resolution.

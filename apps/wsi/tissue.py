@@ -20,7 +20,7 @@ def tissue(
     were corrected in QuPath are taken by `tile` and `features` with --tissue.
 
     Args:
-        output: Folder; for a single slide also a .geojson file.
+        output: Folder, for a single slide also a .geojson file.
         input: Slides, DICOM slides (folders), or folders of slides.
         method: How tissue is told from glass; "stain" where it is coloured, "clam" as CLAM does, which drops all pieces
             smaller than 100 patches of 512 pixels.

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import foveal
-from foveal.core.catalogue import apps, configs
+from foveal.core.catalogue import apps, commands, configs
 from foveal.core.cli import lightning_main, main
 from foveal.core.errors import UserError
 from foveal.core.overview import FUNCTIONS, TOOLS, TRAINING
@@ -214,6 +214,14 @@ def test_the_example_of_a_command_is_of_its_app(app, command, capsys):
     assert main([app, command, "--help"]) == 0
     example = capsys.readouterr().out.partition("\nexample:\n  ")[2]
     assert example.startswith((f"foveal {app} {command} --", f"foveal {command} {app} "))
+
+
+@pytest.mark.parametrize("app", apps())
+def test_every_help_fits_a_screen(app, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ["", *TRAINING, *FUNCTIONS, *commands(app)]:
+        assert main([app, *command.split(), "--help"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) <= 50, command
 
 
 def test_help_of_a_command(calls, capsys):

@@ -27,7 +27,7 @@ def enlarge(
         output: where the larger ones
             are written.
         weights: name or file.
-        tile: input pixels a side.
+        tile: input pixels a side; "auto" lets the memory decide.
         dry_run: only say what would be done.
         check: compare sizes afterwards.
 
@@ -84,7 +84,7 @@ def test_mistakes_are_told_in_one_line(arguments, line):
 
 
 def test_help_groups_the_options_and_ends_with_the_example():
-    text = parser_of(enlarge, "foveal superres enlarge").format_help()
+    text = parser_of(enlarge, "foveal superres enlarge", whole=True).format_help()
     assert text.startswith(
         "usage: foveal superres enlarge --input PATH ... --output PATH [options]\n\nEnlarge photographs.\n"
     )
@@ -99,11 +99,15 @@ def test_help_groups_the_options_and_ends_with_the_example():
     assert text.endswith("example:\n  enlarge --input a.png --output b.png\n")
 
 
-def test_help_is_printed_and_ends_the_command(capsys):
+@pytest.mark.parametrize("arguments", [["--help"], ["--dry_run", "-h"], ["--help", "all"], ["-h", "all"]])
+def test_help_is_printed_and_ends_the_command(capsys, arguments):
     with pytest.raises(SystemExit) as stopped:
-        call(enlarge, ["--help"], "enlarge")
+        call(enlarge, arguments, "enlarge")
     assert stopped.value.code == 0
-    assert capsys.readouterr().out.startswith("usage: enlarge ")
+    text = capsys.readouterr().out
+    assert text.startswith("usage: enlarge ")
+    assert "--tile auto|N" in text
+    assert ("lets the memory decide" in text) == ("goes on where it was" in text) == ("all" in arguments)
 
 
 def test_a_list_may_be_left_out():
@@ -112,4 +116,4 @@ def test_a_list_may_be_left_out():
 
     assert call(collect, [], "collect") is None
     assert call(collect, ["--names", "a", "b", "--names", "c"], "collect") == ["a", "b", "c"]
-    assert "--names NAME [NAME ...]" in parser_of(collect, "collect").format_help()
+    assert "--names NAME [NAME ...]" in parser_of(collect, "collect", whole=False).format_help()
