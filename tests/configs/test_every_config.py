@@ -13,10 +13,8 @@ import yaml
 from foveal.apps.superres.task import SuperResolution
 from foveal.core.catalogue import ROOT, configs
 from foveal.core.cli import main
-from foveal.data.datasets.pairs import Pair
-from foveal.data.samples import SamplePhotographs
 from foveal.tests.fixtures.datasets_2d import merged
-from foveal.tests.fixtures.photographs import picture
+from foveal.tests.fixtures.photographs import small_samples
 from foveal.tests.fixtures.small_runs import network
 
 OVERLAYS = [name for name in configs() if name.startswith("configs/trainer/")]
@@ -29,16 +27,11 @@ def inside(tmp_path, monkeypatch):
     """Work in an empty folder, on small photographs and tiles; TorchScript need not make a program fast."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(SamplePhotographs, "pairs", small_photographs)
+    small_samples(monkeypatch)
     card = SuperResolution.card
     monkeypatch.setattr(SuperResolution, "card", lambda task: replace(card(task), tile=32, overlap=8))
     with torch.jit.optimized_execution(False):
         yield
-
-
-def small_photographs(self: SamplePhotographs, scale: int) -> list[Pair]:
-    """Return a pair for each photograph, of a few pixels."""
-    return [Pair(Path(name).stem, picture(Path("photographs", name).absolute(), (80, 96))) for name in self.names]
 
 
 @pytest.mark.slow

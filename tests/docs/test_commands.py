@@ -28,6 +28,7 @@ from foveal.core.messages import config_files
 from foveal.tests.docs.inputs import write_inputs
 from foveal.tests.docs.pages import PAGES, ROOT, blocks, commands, inline_code
 from foveal.tests.fixtures.datasets_2d import merged
+from foveal.tests.fixtures.photographs import small_samples
 
 TRAINING = ("fit", "validate", "test", "predict")
 COMPILERS = ("g++", "cmake")
@@ -168,8 +169,9 @@ def whole_commands(page: Path) -> list[list[str]]:
 
 @pytest.fixture
 def inside(tmp_path, monkeypatch):
-    """An empty working directory with a cache of its own, and no network behind timm."""
+    """An empty working directory with a cache of its own, small photographs, and no network behind timm."""
     monkeypatch.chdir(tmp_path)
+    small_samples(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     make = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda *names, **options: make(*names, **options | {"pretrained": False}))
