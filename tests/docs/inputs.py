@@ -53,7 +53,7 @@ def slides(folder: Path) -> None:
 
 def whole_slide(path: Path, seed: int = 0) -> None:
     """Write a slide that tells its resolution."""
-    slide.write_tiff(path, slide.stained(1400, 1500, seed), levels=2)
+    slide.write_tiff(path, slide.stained(800, 900, seed), levels=2)
 
 
 def archive(folder: Path) -> None:
