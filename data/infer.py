@@ -81,8 +81,8 @@ def infer(
 
     Args:
         output: The file for a single input, else a folder; it also gets a manifest of the run.
-        input: Files, DICOM series, or folders whose files and series are taken (not those in folders below). A folder
-            of DICOM files of which each is an image of its own, such as X-rays, is taken file by file.
+        input: Files, DICOM series, or folders whose files and series are taken; those in folders below are not. A
+            folder of DICOM files of which each is an image of its own, such as X-rays, is taken file by file.
         weights: Name of shipped weights, or a checkpoint, safetensors file or exported program.
         suffix: What outputs in a folder end in, such as .nii.gz; that of the input's format if not given.
         series: DICOM, which series of a folder to take; its number in the list that is shown, or UID.

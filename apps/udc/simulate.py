@@ -36,7 +36,7 @@ def simulate(
         bits: Of each sample of the outputs; those of the input if not given.
         page: The page of a TIFF file with several, counted from 1.
         tile: Of MPGNet, side of a tile in pixels; "whole" computes the picture in one pass.
-        device: Where MPGNet computes, such as auto, cpu, cuda or cuda:1.
+        device: Where MPGNet computes: auto, cpu, cuda, cuda:1 and so on.
         overwrite: Replace outputs that exist already.
         quiet: Report nothing but errors.
 
